@@ -1,0 +1,223 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package delegate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/containernetworking/cni/pkg/version"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxOutput bounds what is read of a plugin's stdout, in bytes. A result
+	// is a few hundred.
+	maxOutput = 16 << 20
+	// maxTail bounds how much of a plugin's stderr goes into an error text.
+	maxTail = 1 << 10
+	// busyRetries times busyPause is how long a plugin that is being written
+	// is waited for.
+	busyRetries = 50
+	busyPause   = 100 * time.Millisecond
+)
+
+// Guard tells the next operation on an attachment that a plugin is still
+// running, should multus be killed while it is.
+type Guard interface {
+	// Enter returns a file that the plugin inherits, and hands on to the
+	// processes that it starts.
+	Enter() (*os.File, error)
+	// Started names the plugin's process.
+	Started(pid int)
+	// Leave says that the plugin has ended. When it was killed, Leave waits
+	// for what it had started, such as its IPAM plugin.
+	Leave(killed bool)
+}
+
+// Exec runs plugins. It differs from invoke.RawExec in what a plugin's stdio
+// is connected to: memory files instead of pipes. There is nothing to copy
+// while the plugin runs, and a process that it leaves behind with stdout and
+// stderr open keeps nobody waiting.
+type Exec struct {
+	version.PluginDecoder
+
+	Stderr io.Writer // gets what plugins write on stderr
+	Guard  Guard     // nil for calls that concern no attachment
+}
+
+// FindInPath returns the path of a plugin's binary. It returns an error when
+// there is none in the folders of paths, or none that can be executed.
+func (e *Exec) FindInPath(plugin string, paths []string) (string, error) {
+	path, err := invoke.FindInPath(plugin, paths)
+	if err != nil {
+		return "", err
+	}
+	if err := unix.Access(path, unix.X_OK); err != nil {
+		return "", fmt.Errorf("%s cannot be executed: %w", path, err)
+	}
+	return path, nil
+}
+
+// ExecPlugin runs a plugin to its end and returns what it wrote on stdout.
+// When ctx is cancelled the plugin gets a SIGTERM and is waited for.
+//
+// The error is always a *types.Error: the plugin's own when it printed one.
+func (e *Exec) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	stdio, err := newStdio(stdin)
+	if err != nil {
+		return nil, types.NewError(types.ErrIOFailure, err.Error(), "")
+	}
+	defer stdio.close()
+	err = e.run(ctx, path, stdio, environ)
+	stdout, tail, readErr := stdio.collect(e.Stderr)
+	switch {
+	case err != nil:
+		return nil, failure(ctx, err, stdout, tail)
+	case readErr != nil:
+		return nil, types.NewError(types.ErrIOFailure, readErr.Error(), "")
+	}
+	return stdout, nil
+}
+
+// run starts the plugin, trying again while its binary is being written, and
+// waits for it.
+func (e *Exec) run(ctx context.Context, path string, s *stdio, environ []string) error {
+	for try := 1; ; try++ {
+		cmd := exec.CommandContext(ctx, path)
+		cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, s.in, s.out, s.err
+		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+		err := e.guarded(cmd)
+		if !errors.Is(err, unix.ETXTBSY) || try == busyRetries {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(busyPause):
+		}
+	}
+}
+
+func (e *Exec) guarded(cmd *exec.Cmd) error {
+	if e.Guard == nil {
+		return cmd.Run()
+	}
+	inherited, err := e.Guard.Enter()
+	if err != nil {
+		return err
+	}
+	killed := false
+	defer func() { e.Guard.Leave(killed) }()
+	cmd.ExtraFiles = []*os.File{inherited}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	e.Guard.Started(cmd.Process.Pid)
+	err = cmd.Wait()
+	killed = cmd.ProcessState.ExitCode() < 0
+	return err
+}
+
+// failure makes the error of a plugin that did not end well. A plugin that
+// says nothing on stdout (a panic, a shell script) is quoted from stderr.
+func failure(ctx context.Context, err error, stdout, tail []byte) *types.Error {
+	if ctx.Err() != nil {
+		return types.NewError(types.ErrInternal, "stopped: "+context.Cause(ctx).Error(), string(tail))
+	}
+	stdout = bytes.TrimSpace(stdout)
+	if len(stdout) == 0 {
+		return types.NewError(types.ErrInternal, err.Error()+", with no error on stdout", string(tail))
+	}
+	var own types.Error
+	if jsonErr := json.Unmarshal(stdout, &own); jsonErr != nil || stdout[0] != '{' {
+		return types.NewError(types.ErrDecodingFailure,
+			fmt.Sprintf("%v, with no CNI error on stdout but %.200q", err, stdout), string(tail))
+	}
+	if own.Code == types.ErrUnknown {
+		own.Code = types.ErrInternal
+	}
+	if own.Msg == "" {
+		own.Msg = err.Error() + ", with no message"
+	}
+	return &own
+}
+
+// stdio is what a plugin reads from and writes to.
+type stdio struct{ in, out, err *os.File }
+
+func newStdio(stdin []byte) (*stdio, error) {
+	s := &stdio{}
+	for _, f := range []struct {
+		file **os.File
+		name string
+	}{{&s.in, "stdin"}, {&s.out, "stdout"}, {&s.err, "stderr"}} {
+		var err error
+		if *f.file, err = memoryFile(f.name); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	if _, err := s.in.WriteAt(stdin, 0); err != nil {
+		s.close()
+		return nil, fmt.Errorf("write the plugin's stdin: %w", err)
+	}
+	return s, nil
+}
+
+// memoryFile makes a file that has no name and lives in memory, see
+// memfd_create(2).
+func memoryFile(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a memory file for the plugin's %s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// collect returns what the plugin wrote on stdout and the end of what it
+// wrote on stderr, and copies all of the latter to w. From here on nobody can
+// make the files grow: a process that the plugin left behind may go on
+// writing, and memory is finite.
+func (s *stdio) collect(w io.Writer) (stdout, tail []byte, err error) {
+	for _, f := range []*os.File{s.out, s.err} {
+		_, _ = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW)
+	}
+	stdout, err = io.ReadAll(io.NewSectionReader(s.out, 0, maxOutput+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the plugin's stdout: %w", err)
+	}
+	if len(stdout) > maxOutput {
+		return nil, nil, fmt.Errorf("the plugin wrote more than %d bytes on stdout", maxOutput)
+	}
+	// A stderr that is closed or full must not fail a pod.
+	size, _ := io.Copy(w, io.NewSectionReader(s.err, 0, 1<<62))
+	if size > 0 {
+		tail = make([]byte, min(size, maxTail))
+		_, _ = s.err.ReadAt(tail, size-int64(len(tail)))
+	}
+	return stdout, bytes.TrimSpace(tail), nil
+}
+
+func (s *stdio) close() {
+	for _, f := range []*os.File{s.in, s.out, s.err} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+var _ invoke.Exec = (*Exec)(nil)
