@@ -1,0 +1,214 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The lock of an attachment is a file whose bytes can be locked, with open
+// file description locks (fcntl(2)): they belong to the open file, not to the
+// process, and so to all processes that inherit it.
+//
+// operation is the byte that the multus holds which works on the attachment,
+// and nobody else. running and the bytes behind it are for plugins: one is held
+// by the plugin that multus has started and by whatever that plugin has
+// started, its IPAM plugin. When multus is killed, operation is free at once,
+// and the plugin's byte only when the last of them has ended.
+//
+// When a plugin has ended, multus takes the lock off the open file that the
+// plugin inherited. That is why a process that a plugin leaves behind, with
+// the file still open, keeps nobody waiting.
+var (
+	operation = unix.Flock_t{Start: 0, Len: 1}
+	running   = unix.Flock_t{Start: 1, Len: 0} // up to the end, wherever that is
+)
+
+const (
+	// poll is how often a lock that is taken is tried again.
+	poll = 5 * time.Millisecond
+	// orphanGrace is how long to wait for processes whose plugin is dead. An
+	// IPAM plugin needs milliseconds. What is still there then was meant to
+	// stay, and was left behind by a plugin that outlived its multus.
+	orphanGrace = 10 * time.Second
+)
+
+// Lock is held while one process works on an attachment. It also is the
+// guard of the plugins that it runs.
+type Lock struct {
+	file   *os.File
+	plugin *os.File // inherited by the plugin that is running
+	path   string
+}
+
+// Lock waits until nobody else works on the attachment, nor any plugin that a
+// killed multus has left running there, and takes away what it left in the
+// folder. It gives up when ctx is cancelled. The folder must have been
+// prepared.
+func (s Store) Lock(ctx context.Context, key Key) (*Lock, error) {
+	path, err := s.path(key, lockSuffix)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		file, found, err := openLock(path)
+		if err != nil {
+			return nil, fmt.Errorf("open the attachment's lock: %w", err)
+		}
+		l := &Lock{file: file, path: path}
+		if err := l.acquire(ctx); err != nil {
+			_ = file.Close()
+			return nil, fmt.Errorf("lock the attachment: %w", err)
+		}
+		if l.removed() { // by the one we have been waiting for
+			_ = file.Close()
+			continue
+		}
+		if found {
+			if temp, err := s.path(key, tempSuffix); err == nil {
+				_ = os.Remove(temp)
+			}
+		}
+		return l, nil
+	}
+}
+
+// openLock opens the lock file and tells whether it was there already:
+// somebody works on the attachment, or was killed doing so.
+func openLock(path string) (file *os.File, found bool, err error) {
+	const flags = os.O_RDWR | unix.O_NOFOLLOW
+	file, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		file, err = os.OpenFile(path, flags|os.O_CREATE, 0o600)
+		return file, true, err
+	}
+	return file, false, err
+}
+
+func (l *Lock) acquire(ctx context.Context) error {
+	err := waitFor(ctx, func() (bool, error) { return tryLock(l.file, operation) })
+	if err != nil {
+		return err
+	}
+	return l.waitForLeftovers(ctx)
+}
+
+// waitForLeftovers waits for the plugin that a killed multus has left running,
+// and for what that plugin has started.
+func (l *Lock) waitForLeftovers(ctx context.Context) error {
+	var orphaned time.Time
+	return waitFor(ctx, func() (bool, error) {
+		free, err := tryLock(l.file, running)
+		if free || err != nil {
+			return free, errors.Join(err, unlock(l.file, running))
+		}
+		if l.pluginLives() {
+			return false, nil
+		}
+		if orphaned.IsZero() {
+			orphaned = time.Now()
+		}
+		return time.Since(orphaned) > orphanGrace, nil
+	})
+}
+
+// pluginLives tells whether the process whose id is in the lock file is still
+// the plugin that inherited that file. It assumes so while no id is there:
+// multus was killed right after the fork.
+func (l *Lock) pluginLives() bool {
+	var text [16]byte
+	n, _ := l.file.ReadAt(text[:], 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil {
+		return true
+	}
+	ours, err := l.file.Stat()
+	if err != nil {
+		return true
+	}
+	inherited, err := os.Stat(fmt.Sprintf("/proc/%d/fd/3", pid)) // see os/exec, Cmd.ExtraFiles
+	return err == nil && os.SameFile(ours, inherited)
+}
+
+func (l *Lock) removed() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(l.file.Fd()), &st) == nil && st.Nlink == 0
+}
+
+// Unlock lets the next one work on the attachment.
+func (l *Lock) Unlock() {
+	_ = os.Remove(l.path)
+	_ = l.file.Close()
+}
+
+// Enter returns the file that the next plugin shall inherit.
+func (l *Lock) Enter() (*os.File, error) {
+	file, err := os.OpenFile(l.path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the plugin's lock: %w", err)
+	}
+	// The first byte is taken when waitForLeftovers has given up on somebody.
+	for free, own := false, (unix.Flock_t{Start: running.Start, Len: 1}); !free; own.Start++ {
+		if free, err = tryLock(file, own); err != nil {
+			_ = file.Close()
+			return nil, fmt.Errorf("lock for the plugin: %w", err)
+		}
+	}
+	l.plugin = file
+	return file, nil
+}
+
+// Started notes the plugin's process, for pluginLives.
+func (l *Lock) Started(pid int) {
+	_, _ = fmt.Fprintf(l.plugin, "%-15d", pid)
+}
+
+// Leave says that the plugin has ended.
+func (l *Lock) Leave(killed bool) {
+	if !killed {
+		_ = unlock(l.plugin, running)
+	}
+	_ = l.plugin.Close()
+	if killed {
+		_ = l.waitForLeftovers(context.Background())
+	}
+}
+
+// waitFor tries until it is done, fails, or ctx is cancelled.
+func waitFor(ctx context.Context, try func() (done bool, err error)) error {
+	for {
+		if done, err := try(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(poll):
+		}
+	}
+}
+
+// tryLock locks some bytes of the file, unless another open file has them.
+func tryLock(f *os.File, bytes unix.Flock_t) (bool, error) {
+	bytes.Type = unix.F_WRLCK
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &bytes)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func unlock(f *os.File, bytes unix.Flock_t) error {
+	bytes.Type = unix.F_UNLCK
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &bytes)
+}

@@ -1,0 +1,211 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package state keeps the record of each attachment, one file for each, and
+// sees to it that one process at a time works on an attachment.
+//
+// Nothing is synced to disk. A record matters as long as the pod's network
+// namespace exists, and that does not survive a power cut either.
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	recordSuffix  = ".json"
+	damagedSuffix = ".damaged"
+	tempSuffix    = ".tmp"
+	lockSuffix    = ".lock"
+	// separator stands between the parts of a file name. CNI allows it in
+	// none of them, so that no two attachments share a name.
+	separator = ":"
+)
+
+// ErrNotExist says that an attachment has no record.
+var ErrNotExist = errors.New("no record")
+
+// ErrUnsafe says that others than the user who runs multus could write to the
+// folder of the records.
+var ErrUnsafe = errors.New("unsafe folder for the records")
+
+// DamagedError says that there is a record that cannot be read.
+type DamagedError struct {
+	Path string
+	Err  error
+}
+
+func (e *DamagedError) Error() string { return fmt.Sprintf("record %s: %v", e.Path, e.Err) }
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Store is the folder of the records. Its methods that take a Key refuse one
+// that does not make a file name.
+type Store struct{ Dir string }
+
+// Prepare makes the folder, mode 0700, and sees that it is safe to work in:
+// whoever can write to it chooses what runs as root on DEL. It returns
+// ErrUnsafe when it is not.
+func (s Store) Prepare() error {
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of the records: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(s.Dir, &st); err != nil {
+		return fmt.Errorf("stat %s: %w", s.Dir, err)
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%w: %s is owned by uid %d with mode %04o; make it owned by uid %d and writable by nobody else",
+			ErrUnsafe, s.Dir, st.Uid, st.Mode&0o7777, os.Geteuid())
+	}
+	return nil
+}
+
+// path returns where a file of an attachment is.
+func (s Store) path(key Key, suffix string) (string, error) {
+	for _, part := range []string{key.Network, key.ContainerID, key.IfName} {
+		if part == "" || part[0] == '.' || strings.ContainsAny(part, separator+"/\x00") {
+			return "", fmt.Errorf("%q cannot be part of a record's file name", part)
+		}
+	}
+	name := strings.Join([]string{key.Network, key.ContainerID, key.IfName}, separator) + recordSuffix
+	if len(name)+len(damagedSuffix) > unix.NAME_MAX {
+		return "", fmt.Errorf("the names of network, container and interface are %d bytes too long for a record's file name",
+			len(name)+len(damagedSuffix)-unix.NAME_MAX)
+	}
+	return filepath.Join(s.Dir, name+suffix), nil
+}
+
+// Load reads the record of an attachment. The error is ErrNotExist when there
+// is none, and a *DamagedError when it cannot be read.
+func (s Store) Load(key Key) (*Record, error) {
+	path, err := s.path(key, "")
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotExist
+	}
+	if err != nil {
+		return nil, &DamagedError{path, err}
+	}
+	record, err := decode(text, key)
+	if err != nil {
+		return nil, &DamagedError{path, err}
+	}
+	return record, nil
+}
+
+// Save writes the record whole and puts it in the place of the one before, so
+// that nobody ever reads half of one.
+func (s Store) Save(r *Record) error {
+	r.Format = formatVersion
+	path, err := s.path(r.Key(), "")
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(r); err != nil {
+		return fmt.Errorf("encode the record: %w", err)
+	}
+	temp := path + tempSuffix
+	if err := write(temp, text.Bytes()); err != nil {
+		_ = os.Remove(temp)
+		return fmt.Errorf("write the record: %w", err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		_ = os.Remove(temp)
+		return fmt.Errorf("put the record in place: %w", err)
+	}
+	return nil
+}
+
+// write makes a file of its own: one that is there already, left by a killed
+// run, makes way.
+func write(path string, text []byte) error {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := os.OpenFile(path, flags, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		f, err = os.OpenFile(path, flags, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
+}
+
+// Remove deletes the record of an attachment. One that is not there is
+// removed already.
+func (s Store) Remove(key Key) error {
+	path, err := s.path(key, "")
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the record: %w", err)
+	}
+	return nil
+}
+
+// PutAside renames the record, so that it is out of the way and still there to
+// look at.
+func (e *DamagedError) PutAside() error {
+	if err := os.Rename(e.Path, e.Path+damagedSuffix); err != nil {
+		return fmt.Errorf("put the record aside: %w", err)
+	}
+	return nil
+}
+
+// List returns the attachments that have a record, of all networks. A folder
+// that does not exist holds none.
+func (s Store) List() ([]Key, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the records: %w", err)
+	}
+	var keys []Key
+	for _, entry := range entries {
+		name, ok := strings.CutSuffix(entry.Name(), recordSuffix)
+		parts := strings.Split(name, separator)
+		if ok && len(parts) == 3 {
+			keys = append(keys, Key{parts[0], parts[1], parts[2]})
+		}
+	}
+	return keys, nil
+}
+
+// Probe sees whether a record could be written.
+func (s Store) Probe() error {
+	if err := s.Prepare(); err != nil {
+		return err
+	}
+	probe := filepath.Join(s.Dir, fmt.Sprintf("probe-%d%s", os.Getpid(), tempSuffix))
+	err := write(probe, []byte("{}\n"))
+	if removeErr := os.Remove(probe); err == nil {
+		err = removeErr
+	}
+	if err != nil {
+		return fmt.Errorf("write to the folder of the records: %w", err)
+	}
+	return nil
+}
