@@ -1,0 +1,64 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Multus is a CNI plugin that attaches a pod to several networks by calling
+// the CNI plugins of these networks.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	cniversion "github.com/containernetworking/cni/pkg/version"
+
+	"multus-cni/pkg/multus"
+)
+
+// version is set by the build script.
+var version = "unknown"
+
+func init() {
+	// A network namespace belongs to a thread. Everything happens on this one.
+	runtime.LockOSThread()
+}
+
+func main() {
+	// A runtime that has gone away must not kill an ADD between two delegates:
+	// a write to its pipe shall fail instead, and be rolled back. (Notify, not
+	// Ignore: plugins would inherit that.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
+	m := &multus.Multus{Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}
+	type verb = func(context.Context, *skel.CmdArgs) error
+	with := func(ctx context.Context, v verb) func(*skel.CmdArgs) error {
+		return func(args *skel.CmdArgs) error { return v(ctx, args) }
+	}
+	background := context.Background()
+	e := skel.PluginMainFuncsWithError(skel.CNIFuncs{
+		Add: func(args *skel.CmdArgs) error {
+			ctx, stop := signal.NotifyContext(background, syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			return m.Add(ctx, args)
+		},
+		Del:    with(background, m.Del),
+		Check:  with(background, m.Check),
+		GC:     with(background, m.GC),
+		Status: with(background, m.Status),
+	}, cniversion.All, about())
+	if e != nil {
+		if err := m.PrintError(e); err != nil {
+			fmt.Fprintf(os.Stderr, "multus: print the error %q: %v\n", e.Msg, err)
+		}
+		os.Exit(1)
+	}
+}
+
+func about() string {
+	return fmt.Sprintf("multus %s: a CNI plugin that gives a pod several network interfaces by calling other CNI plugins.\n"+
+		"It is run by a container runtime, which says in CNI_COMMAND what to do.", version)
+}
