@@ -1,0 +1,192 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lint
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+
+	"multus-cni/pkg/netconf"
+)
+
+// names warns of delegates whose networks have one name. host-local and the
+// ipMasq rules of ptp and bridge keep their account by it.
+func (l *linter) names(conf *netconf.Conf) {
+	for i := range conf.Delegates {
+		for j := range i {
+			own, other := i, j
+			if conf.Delegates[i].Name != conf.Delegates[j].Name {
+				continue
+			}
+			pos := l.nameOf(own)
+			if pos < 0 { // then it may be the other one that spells it out
+				own, other, pos = j, i, l.nameOf(j)
+			}
+			if pos >= 0 {
+				l.sameName(&conf.Delegates[own], own, other, pos)
+				break
+			}
+		}
+	}
+}
+
+func (l *linter) sameName(d *netconf.Delegate, own, other, pos int) {
+	p := netconf.Problem{Delegate: own, Field: "name", Pos: pos, Msg: fmt.Sprintf(
+		"%q is the name of delegate %d too: they would remove each other's ipMasq rules and share host-local's account; "+
+			"give each its own name, or leave it out", d.Name, other)}
+	if !d.List && len(d.Plugins) > 0 {
+		p.Type = d.Plugins[0].Type
+	}
+	l.report(p, true)
+}
+
+// nameOf returns where the delegate at index spells out its name, -1 when it
+// does not.
+func (l *linter) nameOf(index int) int {
+	delegates, _ := elements(l.top().Get("delegates"))
+	if m := object(&delegates[index]).Get("name"); m != nil {
+		return m.Pos
+	}
+	return -1
+}
+
+// top reads the conf again, which was read before, for keys that netconf
+// leaves to others.
+func (l *linter) top() netconf.Object {
+	var top netconf.Object
+	_ = top.UnmarshalJSON(l.doc.text)
+	return top
+}
+
+// capabilities warns of those that a delegate declares and the conf does not,
+// so that no runtime ever sends what they are for, and the other way round.
+func (l *linter) capabilities(conf *netconf.Conf) {
+	declared := object(l.top().Get("capabilities"))
+	used := map[string]bool{}
+	for i, d := range conf.Delegates {
+		for _, p := range d.Plugins {
+			for _, c := range object(p.Config.Get("capabilities")) {
+				if string(c.Value) != "true" {
+					continue
+				}
+				used[c.Key] = true
+				if m := declared.Get(c.Key); m == nil || string(m.Value) != "true" {
+					l.report(netconf.Problem{
+						Delegate: i, Type: p.Type, Field: "capabilities." + c.Key, Pos: c.Pos,
+						Msg: `never reaches the plugin: runtimes send it only to a conf that declares it; write "capabilities": {"` +
+							c.Key + `": true} beside "delegates" too`,
+					}, true)
+				}
+			}
+		}
+	}
+	for _, c := range declared {
+		if string(c.Value) == "true" && !used[c.Key] {
+			l.report(netconf.Problem{
+				Delegate: -1, Field: "capabilities." + c.Key, Pos: c.Pos,
+				Msg: "is handed on to no delegate: declare it in the delegate that it is for",
+			}, true)
+		}
+	}
+}
+
+// flannels warns of flannels that keep their notes in one folder: they are
+// kept by container id, so that the second overwrites the first.
+func (l *linter) flannels(units []*unit) {
+	first := map[string]*unit{}
+	for _, u := range units {
+		if u.kind != "flannel" {
+			continue
+		}
+		dir := filepath.Clean(cmp.Or(str(u.object.Get("dataDir")), "/var/lib/cni/flannel"))
+		other, shared := first[dir]
+		if !shared {
+			first[dir] = u
+			continue
+		}
+		l.report(u.problem("dataDir", u.pos, "is %s, as it is for the flannel of delegate %d: "+
+			"one would overwrite what the other must know to clean up; give each its own", dir, other.delegate), true)
+	}
+}
+
+// pool is a range of addresses that a host-local plugin gives out.
+type pool struct {
+	*unit
+	account     string // where it notes what it gave out
+	subnet      string
+	first, last netip.Addr
+	pos         int
+	field       string
+}
+
+// subnets warns of addresses that two host-local plugins would give out,
+// neither knowing of the other, and reports subnets that are none.
+func (l *linter) subnets(units []*unit) {
+	var pools []pool
+	for _, u := range units {
+		if u.kind != "host-local" {
+			continue
+		}
+		for _, p := range l.pools(u) {
+			for _, other := range pools {
+				if p.account != other.account && p.first.Compare(other.last) <= 0 && other.first.Compare(p.last) <= 0 {
+					l.report(u.problem(p.field, p.pos, "%s overlaps %s of delegate %d, which has another name: both would give out "+
+						"the same address; use another subnet, or keep them apart with rangeStart and rangeEnd",
+						p.subnet, other.subnet, other.delegate), true)
+					break
+				}
+			}
+			pools = append(pools, p)
+		}
+	}
+}
+
+// pools reads the ranges of one host-local plugin.
+func (l *linter) pools(u *unit) []pool {
+	account := cmp.Or(str(u.object.Get("dataDir")), "/var/lib/cni/networks") + "/" + u.network
+	var pools []pool
+	read := func(object netconf.Object, field string) {
+		m := object.Get("subnet")
+		if m == nil {
+			return
+		}
+		subnet, err := netip.ParsePrefix(str(m))
+		if err != nil {
+			l.report(u.problem(field, m.Pos, "must be a subnet, such as \"10.56.217.0/24\", not %s", short(m.Value)), false)
+			return
+		}
+		p := pool{unit: u, account: account, subnet: subnet.String(), pos: m.Pos, field: field}
+		p.first, p.last = subnet.Masked().Addr(), lastOf(subnet)
+		if start, err := netip.ParseAddr(str(object.Get("rangeStart"))); err == nil {
+			p.first = start
+		}
+		if end, err := netip.ParseAddr(str(object.Get("rangeEnd"))); err == nil {
+			p.last = end
+		}
+		pools = append(pools, p)
+	}
+	read(u.object, u.prefix()+"subnet")
+	if m := u.object.Get("ranges"); m != nil {
+		sets, _ := elements(m)
+		for i := range sets {
+			ranges, _ := elements(&sets[i])
+			for j := range ranges {
+				read(object(&ranges[j]), u.prefix()+"ranges.subnet")
+			}
+		}
+	}
+	return pools
+}
+
+// lastOf returns the last address of a subnet.
+func lastOf(subnet netip.Prefix) netip.Addr {
+	bytes := subnet.Addr().AsSlice()
+	for bit := subnet.Bits(); bit < len(bytes)*8; bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(bytes)
+	return last
+}

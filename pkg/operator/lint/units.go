@@ -1,0 +1,121 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lint
+
+import (
+	"fmt"
+
+	"multus-cni/pkg/netconf"
+)
+
+// unit is one plugin that an ADD runs, whoever starts it: multus starts the
+// plugins of its delegates, and these start IPAM plugins and delegates of
+// their own.
+type unit struct {
+	delegate  int    // index, -1 for a plugin beside multus
+	network   string // the delegate's
+	kind      string // its type
+	field     string // where the type stands, as in "ipam.type"
+	pos       int    // of the type, or of the plugin that names none
+	implied   bool   // the conf names no type: the parent's plugin has a default
+	object    netconf.Object
+	parent    *unit  // that starts it, nil for multus
+	version   string // of the CNI spec that it will be spoken to in
+	inherited bool   // multus chooses another version when this one is refused
+}
+
+// unitsOf lists the plugins of all delegates, each before those that it
+// starts.
+func unitsOf(conf *netconf.Conf) []*unit {
+	var units []*unit
+	for i, d := range conf.Delegates {
+		for j, p := range d.Plugins {
+			field, pos := "type", 0
+			if d.List {
+				field = fmt.Sprintf("plugins[%d].type", j)
+			}
+			if m := p.Config.Get("type"); m != nil {
+				pos = m.Pos
+			}
+			u := &unit{
+				delegate: i, network: d.Name, kind: p.Type, field: field, pos: pos, object: p.Config,
+				version: p.CNIVersion, inherited: p.Inherited,
+			}
+			units = append(append(units, u), u.children()...)
+		}
+	}
+	return units
+}
+
+// children lists the plugins that u starts, and those that these start.
+func (u *unit) children() []*unit {
+	var units []*unit
+	add := func(child *unit) {
+		if child != nil {
+			units = append(append(units, child), child.children()...)
+		}
+	}
+	add(u.child("ipam"))
+	delegate := u.child("delegate")
+	if u.kind == "flannel" && delegate == nil {
+		delegate = u.impliedChild("delegate", "bridge")
+	}
+	add(delegate)
+	if m := u.object.Get("delegates"); m != nil { // a multus inside multus
+		inner, _ := elements(m)
+		for i := range inner {
+			add(u.from(fmt.Sprintf("delegates[%d]", i), &inner[i]))
+		}
+	}
+	if p := u.parent; p != nil && p.kind == "flannel" && u.object.Get("ipam") == nil && u.field != p.prefix()+"ipam.type" {
+		add(u.impliedChild("ipam", "host-local"))
+	}
+	return units
+}
+
+// child returns the plugin whose configuration is that member, nil when there
+// is none.
+func (u *unit) child(key string) *unit { return u.from(key, u.object.Get(key)) }
+
+func (u *unit) from(key string, m *netconf.Member) *unit {
+	inner := object(m)
+	kind := inner.Get("type")
+	if str(kind) == "" {
+		return nil
+	}
+	child := &unit{
+		delegate: u.delegate, network: u.network, parent: u,
+		kind: str(kind), field: u.prefix() + key + ".type", pos: kind.Pos, object: inner,
+	}
+	child.version = str(inner.Get("cniVersion"))
+	child.inherited = child.version == "" && u.kind == "multus"
+	return child
+}
+
+// impliedChild is the plugin that u runs where its conf names no other.
+func (u *unit) impliedChild(key, kind string) *unit {
+	return &unit{
+		delegate: u.delegate, network: u.network, parent: u, implied: true,
+		kind: kind, field: u.prefix() + key + ".type", pos: u.pos, object: object(u.object.Get(key)),
+	}
+}
+
+// prefix is what stands before the fields of the unit: "ipam." for an IPAM
+// plugin.
+func (u *unit) prefix() string { return u.field[:len(u.field)-len("type")] }
+
+// owner is the plugin that multus itself starts.
+func (u *unit) owner() *unit {
+	for u.parent != nil {
+		u = u.parent
+	}
+	return u
+}
+
+// problem makes a problem of the delegate that the unit belongs to.
+func (u *unit) problem(field string, pos int, format string, args ...any) netconf.Problem {
+	return netconf.Problem{
+		Delegate: u.delegate, Type: u.owner().kind, Field: field, Pos: pos, Msg: fmt.Sprintf(format, args...),
+	}
+}
