@@ -1,0 +1,135 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package operator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/state"
+)
+
+// uninstall takes multus away from a runtime: first the confs, so that no pod
+// is attached any more, then the binary, unless pods still need it for their
+// DEL.
+func (o *operator) uninstall(args []string) error {
+	binDir, confDir, cniDir := DefaultCNIPath, DefaultConfDir, ""
+	rest, err := options(args, map[string]*string{"--bin-dir": &binDir, "--conf-dir": &confDir, "--cni-dir": &cniDir}, nil)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return &usageError{fmt.Sprintf("uninstall takes no argument such as %q", rest[0])}
+	}
+	dirs, err := o.removeConfs(confDir)
+	if err != nil {
+		return err
+	}
+	for _, dir := range filepath.SplitList(cniDir) {
+		if !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	if len(dirs) == 0 {
+		dirs = append(dirs, netconf.DefaultCNIDir)
+	}
+	binary := filepath.Join(binDir, "multus")
+	remain, err := recordsIn(dirs)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w (%s stays)", err, binary)
+	case remain > 0:
+		all := strings.Join(dirs, ":")
+		return fmt.Errorf("%s of attached pods in %s: they need %s to be deleted, so it stays. Delete these pods, then run\n"+
+			"  multus uninstall --bin-dir %s --conf-dir %s --cni-dir %s", count(remain, "record"), all, binary, binDir, confDir, all)
+	}
+	return o.removeFile(binary)
+}
+
+// removeConfs removes the confs of multus, and returns the folders in which
+// they keep their records.
+func (o *operator) removeConfs(dir string) (cniDirs []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look for confs: %w", err)
+	}
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		if entry.IsDir() || !slices.Contains([]string{".conf", ".conflist", ".json"}, filepath.Ext(path)) {
+			continue
+		}
+		cniDir, ours := ownConf(path)
+		if !ours {
+			continue
+		}
+		if err := o.removeFile(path); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(cniDirs, cniDir) {
+			cniDirs = append(cniDirs, cniDir)
+		}
+	}
+	return cniDirs, nil
+}
+
+// ownConf tells whether a file is a conf of multus, alone or in a list, and
+// where that one keeps its records. One that cannot be read is nobody's.
+func ownConf(path string) (cniDir string, ours bool) {
+	type plugin struct {
+		Type   string `json:"type"`
+		CNIDir string `json:"cniDir"`
+	}
+	var conf struct {
+		plugin
+		Plugins []plugin `json:"plugins"`
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &conf) != nil {
+		return "", false
+	}
+	for _, p := range append(conf.Plugins, conf.plugin) {
+		if p.Type == "multus" {
+			if p.CNIDir == "" {
+				p.CNIDir = netconf.DefaultCNIDir
+			}
+			return p.CNIDir, true
+		}
+	}
+	return "", false
+}
+
+// recordsIn counts the attachments that need a DEL.
+func recordsIn(dirs []string) (n int, err error) {
+	for _, dir := range dirs {
+		entries, err := state.Store{Dir: dir}.Entries()
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			if !e.Aside {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+// removeFile removes a file and says so.
+func (o *operator) removeFile(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return o.say("not there: %s", path)
+	}
+	if err != nil {
+		return err
+	}
+	return o.say("removed %s", path)
+}
