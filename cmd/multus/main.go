@@ -17,6 +17,7 @@ import (
 	cniversion "github.com/containernetworking/cni/pkg/version"
 
 	"multus-cni/pkg/multus"
+	"multus-cni/pkg/operator"
 )
 
 // version is set by the build script.
@@ -28,6 +29,10 @@ func init() {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Getenv("CNI_COMMAND") == "" { // a person, not a runtime
+		os.Exit(operator.Main(version, os.Args[1:]))
+	}
+
 	// A runtime that has gone away must not kill an ADD between two delegates:
 	// a write to its pipe shall fail instead, and be rolled back. (Notify, not
 	// Ignore: plugins would inherit that.)
