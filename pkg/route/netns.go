@@ -93,9 +93,9 @@ func Open(path string, allowOwn bool) (*Netns, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket in %s: %w", path, err)
 	}
-	if back, err := ID(ownNetns); err != nil || back != own {
+	if now, _ := ID(ownNetns); now != own {
 		handle.Close()
-		return nil, fmt.Errorf("leave %s: still in network namespace %s instead of %s: %w", path, back, own, err)
+		return nil, fmt.Errorf("leave %s: the thread is in network namespace %q now instead of %q", path, now, own)
 	}
 	return &Netns{ID: id, handle: handle}, nil
 }
