@@ -70,8 +70,8 @@ func (a *attachment) preflight(ctx context.Context, conf *netconf.Conf, args *sk
 	case err != nil:
 		return types.NewError(types.ErrInternal, err.Error(), "DEL this attachment first: that puts a record aside which cannot be read")
 	case isOf(record, record.Netns):
-		return types.NewError(types.ErrInternal, fmt.Sprintf("container %s already has interface %s of network %q: DEL it before you ADD it again",
-			a.key.ContainerID, a.key.IfName, a.key.Network), "")
+		return types.NewError(types.ErrInternal, fmt.Sprintf("container %s has a record for interface %s of network %q already: DEL it before you ADD it again",
+			a.key.ContainerID, a.key.IfName, a.key.Network), "the record is "+a.store.Path(a.key))
 	}
 	var names []string
 	for _, d := range conf.Delegates {
@@ -176,13 +176,13 @@ func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *sta
 // rollback undoes the delegates that were started. It returns the error that
 // made it necessary, with what went wrong here in the details.
 func (a *attachment) rollback(ctx context.Context, record *state.Record, started int, cause error) error {
-	e := *delegate.AsError(cause)
-	if err := a.delete(ctx, record.Delegates[:started], record.RuntimeConfig); err != nil {
-		e.Details = strings.TrimPrefix(e.Details+"; cleaning up: "+err.Error(), "; ")
-		return &e // the record stays, for the DEL that the runtime sends
+	err := a.delete(ctx, record.Delegates[:started], record.RuntimeConfig)
+	if err == nil {
+		err = a.store.Remove(a.key)
 	}
-	if err := a.store.Remove(a.key); err != nil {
-		e.Details = strings.TrimPrefix(e.Details+"; "+err.Error(), "; ")
+	e := *delegate.AsError(cause)
+	if err != nil { // the record stays, for the DEL that the runtime sends
+		e.Details = strings.TrimPrefix(fmt.Sprintf("%s; cleaning up: %v; the record %s stays", e.Details, err, a.store.Path(a.key)), "; ")
 	}
 	return &e
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -82,7 +83,9 @@ func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, confErr err
 func (a *attachment) undo(ctx context.Context, record *state.Record, env delegate.Env) error {
 	a.runner.Env = env
 	if err := a.delete(ctx, record.Delegates, record.RuntimeConfig); err != nil {
-		return err
+		e := *delegate.AsError(err)
+		e.Details = strings.TrimPrefix(e.Details+"; the record stays for the next DEL: "+a.store.Path(a.key), "; ")
+		return &e
 	}
 	if record.NetnsID == "" { // of 2017
 		if err := a.store.RemoveLegacy(a.key.ContainerID); err != nil {

@@ -85,6 +85,13 @@ func (s Store) path(key Key, suffix string) (string, error) {
 	return filepath.Join(s.Dir, name+suffix), nil
 }
 
+// Path returns where the record of an attachment is, for messages. It is ""
+// when the key makes no file name.
+func (s Store) Path(key Key) string {
+	path, _ := s.path(key, "")
+	return path
+}
+
 // Load reads the record of an attachment. The error is ErrNotExist when there
 // is none, and a *DamagedError when it cannot be read.
 func (s Store) Load(key Key) (*Record, error) {
