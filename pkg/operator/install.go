@@ -33,7 +33,13 @@ type installation struct {
 	self   []byte // this binary
 	binary string // where the runtime calls it
 	conf   string // where the runtime reads it
+
+	known stamps // of what was found or put in place last
 }
+
+// stamps tell whether something was touched: binary, conf, the conf's source,
+// and whether the runtime reads the conf.
+type stamps [4]string
 
 // install puts binary and conf where a runtime finds them.
 func (o *operator) install(args []string) error {
@@ -72,15 +78,16 @@ func (i *installation) run() error {
 	if err != nil {
 		return err
 	}
-	for _, f := range []struct {
+	for n, f := range []struct {
 		path string
 		text []byte
 		mode os.FileMode
 	}{{i.binary, i.self, binaryMode}, {i.conf, conf, confMode}} {
-		changed, err := put(f.path, f.text, f.mode)
+		info, changed, err := put(f.path, f.text, f.mode)
 		if err != nil {
 			return err
 		}
+		i.known[n] = stamp(info)
 		word := "unchanged"
 		if changed {
 			word = "installed"
@@ -98,6 +105,9 @@ func (i *installation) accept() ([]byte, error) {
 		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
 			return nil, fmt.Errorf("there is no folder %s: name the one that the runtime uses, or make it (mkdir -p)", filepath.Dir(file))
 		}
+	}
+	if info, err := os.Stat(i.source); err == nil { // before it is read: who writes it then is noticed
+		i.known[2] = stamp(info)
 	}
 	text, err := os.ReadFile(i.source)
 	if err != nil {
@@ -126,7 +136,6 @@ func (i *installation) watch(ctx context.Context) error {
 	if err := i.say("watching %s and %s", i.binary, i.conf); err != nil {
 		return err
 	}
-	known := i.stamps()
 	var failed time.Time
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
@@ -136,35 +145,36 @@ func (i *installation) watch(ctx context.Context) error {
 			return i.say("stopped: the files stay")
 		case <-tick.C:
 		}
-		now := i.stamps()
+		now := i.look()
+		if now == i.known && (failed.IsZero() || time.Since(failed) < retryInterval) {
+			continue
+		}
 		for n, file := range []string{i.binary, i.conf, i.source} {
-			if now[n] != known[n] {
+			if now[n] != i.known[n] {
 				i.complain("%s %s", file, fate(now[n]))
 			}
 		}
-		if now == known && (failed.IsZero() || time.Since(failed) < retryInterval) {
-			continue
-		}
-		failed = time.Time{}
+		i.known, failed = now, time.Time{}
 		if err := i.run(); err != nil {
 			failed = time.Now()
 			i.complain("%v; trying again in %v", err, retryInterval)
 		}
-		known = i.stamps()
 	}
 }
 
-// stamps tell whether something was touched: binary, conf, the conf's source,
-// and whether the runtime reads the conf.
-func (i *installation) stamps() (s [4]string) {
+func (i *installation) look() (s stamps) {
 	for n, file := range []string{i.binary, i.conf, i.source} {
 		if info, err := os.Stat(file); err == nil {
-			st, _ := info.Sys().(*syscall.Stat_t)
-			s[n] = fmt.Sprint(st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano(), info.Mode())
+			s[n] = stamp(info)
 		}
 	}
 	s[3], _ = lint.Unread(filepath.Dir(i.conf), filepath.Base(i.conf)) // run reports the error
 	return s
+}
+
+func stamp(info os.FileInfo) string {
+	st, _ := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprint(st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano(), info.Mode())
 }
 
 func fate(stamp string) string {
@@ -175,30 +185,32 @@ func fate(stamp string) string {
 }
 
 // put gives a file its content whole: written beside it and renamed, so that
-// who reads or executes it meanwhile gets the old one or the new one. It
-// returns false when the file is so already.
-func put(path string, text []byte, mode os.FileMode) (changed bool, err error) {
-	info, err := os.Lstat(path)
+// who reads or executes it meanwhile gets the old one or the new one. changed
+// is false when the file is so already.
+func put(path string, text []byte, mode os.FileMode) (info os.FileInfo, changed bool, err error) {
+	info, err = os.Lstat(path)
 	if err == nil && info.Mode() == mode { // a regular file, with these permissions
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
-			return false, nil
+			return info, false, nil
 		}
 	}
 	sweep(path)
-	// Runtimes do not read this name: it begins with a dot and ends in digits.
+	// Runtimes do not read this name: it ends in digits.
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-")
 	if err != nil {
-		return false, fmt.Errorf("install %s: %w", path, err)
+		return nil, false, fmt.Errorf("install %s: %w", path, err)
 	}
 	defer os.Remove(f.Name()) // what is renamed is not there any more
 	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Close()); err == nil {
+	err = errors.Join(err, f.Chmod(mode))
+	info, statErr := f.Stat()
+	if err = errors.Join(err, statErr, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return false, fmt.Errorf("install %s: %w", path, err)
+		return nil, false, fmt.Errorf("install %s: %w", path, err)
 	}
-	return true, nil
+	return info, true, nil
 }
 
 // sweep removes what killed installs left. Another one that is at work now

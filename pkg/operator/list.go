@@ -48,6 +48,7 @@ type pod struct {
 
 // networkInterface is one interface of an attachment.
 type networkInterface struct {
+	Delegate  int      `json:"delegate"` // its index in the conf
 	IfName    string   `json:"ifname"`
 	Network   string   `json:"network,omitempty"`
 	Plugins   []string `json:"plugins"`
@@ -109,11 +110,11 @@ func describe(e state.Entry, boot string) attachment {
 	}
 	switch {
 	case e.Aside:
-		a.State, a.Reason = isAside, "a DEL could not read it and went by the conf instead; look at it, then remove it"
+		a.State, a.Reason = isAside, "a DEL could not read it and went by the conf; look at it, then remove it"
 	case e.Err != nil:
 		a.State, a.Reason = isDamaged, reason(e.Err)
 	case e.Record == nil:
-		a.State, a.Reason = is2017, "written by the multus of 2017; the next DEL of the container undoes and removes it"
+		a.State, a.Reason = is2017, meaning(is2017)
 		a.Interfaces = append(a.Interfaces, networkInterface{IfName: "-", Plugins: typesOf2017(e.Legacy), Addresses: []string{}})
 	default:
 		a.fill(e.Record, boot)
@@ -135,21 +136,22 @@ func (a *attachment) fill(r *state.Record, boot string) {
 	id, err := route.ID(r.Netns)
 	switch {
 	case r.BootID != boot:
-		a.State, a.Reason = isStale, "from before the last boot; the next ADD or DEL of the container removes it"
+		a.State, a.Reason = isStale, "the node was booted since"
 	case err != nil:
 		a.State, a.Reason = isStale, fmt.Sprintf("its network namespace is gone: %v", err)
 	case id != r.NetnsID:
 		a.State, a.Reason = isStale, fmt.Sprintf("its network namespace is gone: another one is at %s now", r.Netns)
 	}
-	for _, d := range r.Delegates {
+	for index, d := range r.Delegates {
 		if d.Primary && d.Result == nil && a.State == isAttached {
-			a.State, a.Reason = isPartial, "its ADD is running, or was killed; the next DEL undoes it"
+			a.State, a.Reason = isPartial, meaning(isPartial)
 		}
 		a.Interfaces = append(a.Interfaces, networkInterface{
-			IfName: d.IfName, Network: d.Name, Plugins: strings.Split(types(&d.Delegate, "\x00"), "\x00"),
+			Delegate: index, IfName: d.IfName, Network: d.Name, Plugins: typesOf(&d.Delegate),
 			Primary: d.Primary, Addresses: addressesOf(d.Result),
 		})
 	}
+	sort.SliceStable(a.Interfaces, func(i, j int) bool { return a.Interfaces[i].Primary && !a.Interfaces[j].Primary })
 }
 
 // podOf finds the pod's name in what a runtime of Kubernetes sets as CNI_ARGS.

@@ -12,7 +12,7 @@ import (
 const (
 	screen      = 80 // columns
 	shortID     = 12 // characters of a container's id, as docker shows them
-	shortestID  = 8
+	shortestID  = len("CONTAINER")
 	shortestPod = 12
 )
 
@@ -185,26 +185,36 @@ func (t *table) write(text *strings.Builder) {
 	}
 }
 
-// notes explains each state that is not "attached": once for those that speak
-// for themselves, with the file for those to look at.
+// notes explains each state that is not "attached", and names the files that
+// somebody has to look at.
 func notes(attachments []attachment) string {
 	var text strings.Builder
 	seen := map[string]bool{isAttached: true}
 	for _, a := range attachments {
-		note := fmt.Sprintf("%s: %s\n", a.State, printable(a.Reason))
-		if a.State == isDamaged || a.State == isAside {
-			note = fmt.Sprintf("%s: %s:\n  %s\n", a.State, printable(a.Record), printable(a.Reason))
+		if file := a.State == isDamaged || a.State == isAside; file {
+			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, printable(a.Record), printable(a.Reason))
+		} else if !seen[a.State] {
+			seen[a.State] = true
+			fmt.Fprintf(&text, "%s: %s\n", a.State, meaning(a.State))
 		}
-		if a.State == isAttached || seen[note] {
-			continue
-		}
-		if len(seen) == 1 {
-			text.WriteByte('\n')
-		}
-		seen[note] = true
-		text.WriteString(note)
 	}
-	return text.String()
+	if text.Len() == 0 {
+		return ""
+	}
+	return "\n" + text.String()
+}
+
+func meaning(state string) string {
+	switch state {
+	case isStale:
+		return "the node was booted since, or the pod's network namespace is gone;\n" +
+			"  the next ADD or DEL of the container cleans up"
+	case isPartial:
+		return "the ADD is running, or was killed; the next DEL cleans up"
+	case is2017:
+		return "written by the multus of 2017; the next DEL of the container cleans up"
+	}
+	return state
 }
 
 // age writes a duration in its largest unit.

@@ -42,7 +42,7 @@ func (o *operator) uninstall(args []string) error {
 		dirs = append(dirs, netconf.DefaultCNIDir)
 	}
 	binary := filepath.Join(binDir, "multus")
-	remain, err := recordsIn(dirs)
+	remain, dirs, err := recordsIn(dirs)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w (%s stays)", err, binary)
@@ -106,20 +106,25 @@ func ownConf(path string) (cniDir string, ours bool) {
 	return "", false
 }
 
-// recordsIn counts the attachments that need a DEL.
-func recordsIn(dirs []string) (n int, err error) {
+// recordsIn counts the attachments that need a DEL, and returns the folders
+// that have some.
+func recordsIn(dirs []string) (n int, in []string, err error) {
 	for _, dir := range dirs {
 		entries, err := state.Store{Dir: dir}.Entries()
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
+		before := n
 		for _, e := range entries {
 			if !e.Aside {
 				n++
 			}
 		}
+		if n > before {
+			in = append(in, dir)
+		}
 	}
-	return n, nil
+	return n, in, nil
 }
 
 // removeFile removes a file and says so.

@@ -104,7 +104,7 @@ func (o *operator) printReport(file string, report *lint.Report) error {
 func interfaces(conf *netconf.Conf) string {
 	names := make([]string, len(conf.Delegates))
 	for i, d := range conf.Delegates {
-		names[i] = fmt.Sprintf("%s (%s)", d.IfName, types(&d, "+"))
+		names[i] = fmt.Sprintf("%s (%s)", d.IfName, strings.Join(typesOf(&d), "+"))
 	}
 	last := len(names) - 1
 	if last == 0 {
@@ -113,13 +113,13 @@ func interfaces(conf *netconf.Conf) string {
 	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
-// types joins the types of a delegate's plugins.
-func types(d *netconf.Delegate, separator string) string {
+// typesOf lists the types of a delegate's plugins.
+func typesOf(d *netconf.Delegate) []string {
 	names := make([]string, len(d.Plugins))
 	for i, p := range d.Plugins {
 		names[i] = p.Type
 	}
-	return strings.Join(names, separator)
+	return names
 }
 
 func severity(f lint.Finding) string {

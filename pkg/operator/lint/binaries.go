@@ -34,7 +34,7 @@ func (l *linter) binaries(units []*unit) {
 		if u.parent != nil && u.version == "" {
 			u.version = u.parent.version
 		}
-		if u.kind != "" {
+		if u.kind != "" && !strings.ContainsAny(u.kind, "/\\\x00") { // a path is reported already
 			l.find(u)
 		}
 	}
@@ -56,7 +56,7 @@ func (l *linter) find(u *unit) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		l.report(u.problem(u.field, u.pos, "%s, which %v: make it executable (chmod +x)", what, err), false)
+		l.report(u.problem(u.field, u.pos, "%s, and %v: make it executable (chmod +x)", what, err), false)
 		return
 	case err != nil:
 		advice := "install it there, or correct the name"
@@ -68,7 +68,7 @@ func (l *linter) find(u *unit) {
 	}
 	speaks, err := l.ask(path)
 	if err != nil {
-		l.report(u.problem(u.field, u.pos, "%s, and %s does not say its VERSION: %v", what, path, err), true)
+		l.report(u.problem(u.field, u.pos, "%s, and %s does not tell its VERSION: %v", what, path, err), true)
 		return
 	}
 	l.compare(u, what, path, speaks)

@@ -64,21 +64,22 @@ func (d *document) origin(pos int) int {
 	return d.start
 }
 
-// list finds the conf of multus in a list of plugins.
-func (l *linter) list(top netconf.Object) {
+// fromList makes the conf of multus in a list of plugins, and returns nil when
+// there is none. It looks at the list and the other plugins too.
+func (l *linter) fromList(top netconf.Object) *document {
 	for _, key := range []string{"name", "cniVersion"} {
 		if m := top.Get(key); m != nil && m.Value[0] != '"' {
 			l.fault(m.Pos, key, "must be a string, not %s", short(m.Value))
 		}
 	}
 	if top.Get("name") == nil {
-		l.fault(0, "name", "is missing")
+		l.fault(0, "name", "is missing: give the network one")
 	}
 	l.misspelt(top, -1, "", listKeys())
 	plugins, ok := elements(top.Get("plugins"))
 	if !ok {
 		l.fault(top.Get("plugins").Pos, "plugins", "must be a list of objects")
-		return
+		return nil
 	}
 	inherited := inheritance(top)
 	var own *document
@@ -99,9 +100,10 @@ func (l *linter) list(top netconf.Object) {
 			own = extract(append(without(plugin, "name", "cniVersion"), inherited...), m.Pos)
 		}
 	}
-	if l.doc = own; own == nil {
+	if own == nil {
 		l.fault(top.Get("plugins").Pos, "plugins", `has no plugin of type "multus"`)
 	}
+	return own
 }
 
 // inheritance returns what the plugins of a list get from it.
@@ -139,8 +141,12 @@ func highestOf(versions []string) string {
 	return ""
 }
 
-// elements splits a JSON array into members without a key.
+// elements splits the JSON array that a member holds into members without a
+// key. It returns false when it holds none.
 func elements(m *netconf.Member) ([]netconf.Member, bool) {
+	if m == nil {
+		return nil, false
+	}
 	dec := json.NewDecoder(bytes.NewReader(m.Value))
 	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
 		return nil, false

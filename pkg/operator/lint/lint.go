@@ -88,10 +88,9 @@ func (l *linter) file(name string, text []byte) *netconf.Conf {
 		return nil
 	}
 	if l.isList(name, top) {
-		l.list(top)
-	} else {
+		l.doc = l.fromList(top)
+	} else if l.isOurs(top) {
 		l.doc = extract(top, 0)
-		l.ownType(top)
 	}
 	if l.doc == nil {
 		return nil
@@ -123,18 +122,19 @@ func (l *linter) isList(name string, top netconf.Object) bool {
 	return content
 }
 
-// ownType sees that a conf of a single plugin is one for multus.
-func (l *linter) ownType(top netconf.Object) {
+// isOurs tells whether a conf of a single plugin is meant for multus.
+func (l *linter) isOurs(top netconf.Object) bool {
 	m := top.Get("type")
 	switch kind := str(m); {
 	case m == nil:
 		l.fault(0, "type", `is missing: write "type": "multus", it names the binary that the runtime calls`)
 	case kind != "multus" && top.Get("delegates") == nil:
 		l.fault(m.Pos, "type", "is %s: this is not a conf of multus", short(m.Value))
-		l.doc = nil
+		return false
 	case kind != "multus":
 		l.fault(m.Pos, "type", `must be "multus", the binary that the runtime calls, not %s`, short(m.Value))
 	}
+	return true
 }
 
 // parse reads the conf. What keeps netconf from reading on is put right after

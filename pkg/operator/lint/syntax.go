@@ -35,6 +35,9 @@ type scanner struct {
 	text []byte
 	open []int // the brackets and braces that are not closed yet
 	last int   // the last byte that is no space, or -1
+	// The first "}" that stands where a "]" is due, or the other way round,
+	// and the bracket that it would close. 0 and 0 when there is none.
+	wrong, opener int
 }
 
 func (s *scanner) scan() {
@@ -77,8 +80,13 @@ func (s *scanner) close(i int) {
 		s.fault(s.last, "", "a comma too many: nothing follows it before the %q", s.text[i])
 		s.blank(s.last, s.last+1)
 	}
-	if len(s.open) > 0 {
-		s.open = s.open[:len(s.open)-1]
+	if len(s.open) == 0 {
+		return
+	}
+	opener := s.open[len(s.open)-1]
+	s.open = s.open[:len(s.open)-1]
+	if s.wrong == 0 && (s.text[opener] == '{') != (s.text[i] == '}') {
+		s.wrong, s.opener = i, opener
 	}
 }
 
@@ -141,6 +149,9 @@ func (l *linter) notJSON(err *json.SyntaxError, s *scanner) {
 		found = s.text[pos]
 	}
 	switch {
+	case s.wrong > 0 && pos == s.wrong:
+		line, _ := position(s.text, s.opener)
+		l.fault(pos, "", "%q cannot close the %q of line %d", found, s.text[s.opener], line)
 	case at("unexpected end") && len(s.open) > 0:
 		pos = s.open[len(s.open)-1]
 		l.fault(pos, "", "this %q is never closed", s.text[pos])
@@ -152,8 +163,8 @@ func (l *linter) notJSON(err *json.SyntaxError, s *scanner) {
 		l.fault(pos, "", "a comma is missing before this %q", found)
 	case at("after object key") && !at("pair"):
 		l.fault(pos, "", "a colon is missing between key and value, before this %q", found)
-	case at("looking for beginning of value") && strings.IndexByte("TFNtfn", found) >= 0:
-		l.fault(pos, "", "must be true, false or null, without quotes and in small letters")
+	case at("in literal"), at("looking for beginning of value") && strings.IndexByte("TFN", found) >= 0:
+		l.fault(pos, "", "what stands without quotes must be a number, true, false or null, in small letters")
 	case at("looking for beginning") && strings.IndexByte("}],:", found) >= 0:
 		l.fault(pos, "", "a key or a value is missing before this %q", found)
 	case at("looking for beginning"):

@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lint
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"multus-cni/pkg/netconf"
+)
+
+func TestNear(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"masterplugin", "masterPlugin", true},
+		{"masterplugin", "master_plugin", true},
+		{"masterplugin", "mastrplugni", true},
+		{"cniVersion", "cni-version", true},
+		{"type", "tpye", true},
+		{"routes", "route", true},
+		{"mode", "name", false},
+		{"dns", "dst", false},
+		{"rangeStart", "rangeEnd", false},
+		{"vlan", "vlanTrunk", false},
+		{"", "x", false},
+	} {
+		if got := near(test.a, test.b); got != test.want {
+			t.Errorf("near(%q, %q) = %t, want %t", test.a, test.b, got, test.want)
+		}
+		if got := near(test.b, test.a); got != test.want {
+			t.Errorf("near(%q, %q) = %t, want %t", test.b, test.a, got, test.want)
+		}
+	}
+}
+
+func TestPosition(t *testing.T) {
+	const text = "{\n\t\"é\": 1,\r\n  x\n"
+	for _, test := range []struct{ offset, line, column int }{
+		{0, 1, 1},
+		{2, 2, 1},
+		{3, 2, 2},
+		{8, 2, 6}, // a letter of two bytes is one column
+		{15, 3, 3},
+		{100, 4, 1}, // what is missing is missed at the end
+	} {
+		line, column := position([]byte(text), test.offset)
+		if line != test.line || column != test.column {
+			t.Errorf("offset %d: got %d:%d, want %d:%d", test.offset, line, column, test.line, test.column)
+		}
+	}
+}
+
+func TestUnread(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"00-notes", "10-b.conflist", ".20-hidden.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		dir, name string
+		read      bool
+	}{
+		{dir, "00-a.conf", false}, // behind .20-hidden.json
+		{dir, ".10-a.conf", true},
+		{dir, ".10-a.cfg", false},
+		{filepath.Join(dir, "none"), "99-a.json", true},
+	} {
+		reason, err := Unread(test.dir, test.name)
+		if err != nil || (reason == "") != test.read {
+			t.Errorf("%s: got %q, %v, want that it is read: %t", test.name, reason, err, test.read)
+		}
+	}
+	if _, err := Unread(filepath.Join(dir, "00-notes"), "a.conf"); err == nil {
+		t.Error("a folder that is a file: got no error")
+	}
+}
+
+// Whatever a file holds, there is an answer, each finding lies in the file, and
+// what multus refuses is refused here too.
+func FuzzCheck(f *testing.F) {
+	confs, err := filepath.Glob("../testdata/validate/*.conf*")
+	if err != nil || len(confs) == 0 {
+		f.Fatalf("got %d confs, %v", len(confs), err)
+	}
+	for _, conf := range confs {
+		text, err := os.ReadFile(conf)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(filepath.Ext(conf), text)
+	}
+	path := []string{f.TempDir()}
+	f.Fuzz(func(t *testing.T, ext string, text []byte) {
+		report := Check("a"+ext, text, path)
+		if (report.Conf == nil) != (report.Errors() > 0) {
+			t.Errorf("got %d errors and conf %v", report.Errors(), report.Conf)
+		}
+		if _, err := netconf.Parse(text); err != nil && ext == ".conf" && report.Errors() == 0 {
+			t.Errorf("got no error where multus has %v", err)
+		}
+		lines := bytes.Count(text, []byte("\n")) + 1
+		for _, f := range report.Findings {
+			if f.Pos < 0 || f.Pos > len(text) || f.Line < 1 || f.Line > lines || f.Column < 1 || f.Msg == "" {
+				t.Errorf("finding outside of the file: %+v", f)
+			}
+		}
+	})
+}

@@ -1,0 +1,221 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package operator
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into testdata")
+
+// call runs one command and returns what it printed, stderr behind stdout.
+func call(t *testing.T, env map[string]string, stdin string, args ...string) (output string, code int) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	o := &operator{
+		about: "v1.2.3", env: func(key string) string { return env[key] },
+		stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr,
+	}
+	code = o.main(args)
+	return stdout.String() + stderr.String(), code
+}
+
+// fakePlugins makes a folder of plugins that only say their VERSION.
+func fakePlugins(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	all := `"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"`
+	speaking := map[string]string{
+		"old": `"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0"`,
+		"new": `"1.0.0", "1.1.0"`,
+	}
+	for _, name := range strings.Fields("multus ptp bridge macvlan flannel portmap tuning host-local static strange old new") {
+		versions := speaking[name]
+		if versions == "" {
+			versions = all
+		}
+		script(t, filepath.Join(dir, name), fmt.Sprintf(`echo '{"cniVersion": "1.0.0", "supportedVersions": [%s]}'`, versions))
+	}
+	script(t, filepath.Join(dir, "silent"), "echo 'no such thing' >&2; exit 3")
+	script(t, filepath.Join(dir, "not-executable"), "")
+	if err := os.Chmod(filepath.Join(dir, "not-executable"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func script(t *testing.T, path, body string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// golden compares with a file of testdata, or writes it.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
+	}
+}
+
+// Each conf of testdata has its report beside it. Each is alone in its folder,
+// so that none hides another.
+func TestValidateReportsEveryMistake(t *testing.T) {
+	plugins := fakePlugins(t)
+	confs, err := filepath.Glob("testdata/validate/*.[ct]*")
+	if err != nil || len(confs) < 40 {
+		t.Fatalf("got %d confs, %v, want 40 or more", len(confs), err)
+	}
+	for _, conf := range confs {
+		t.Run(filepath.Base(conf), func(t *testing.T) {
+			text, err := os.ReadFile(conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), filepath.Base(conf))
+			if err := os.WriteFile(file, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			output, code := call(t, nil, "", "validate", "--cni-path", plugins, file)
+			output = strings.NewReplacer(plugins, "CNI_PATH", filepath.Dir(file)+"/", "").Replace(output)
+			golden(t, strings.TrimSuffix(conf, filepath.Ext(conf))+".report", output)
+			if want := strings.Contains(output, ": error: "); (code == exitError) != want {
+				t.Errorf("exit code %d, with errors reported: %t", code, want)
+			}
+			if strings.HasPrefix(filepath.Base(conf), "warn-") != (code == exitOK) {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+const goodConf = `{"cniVersion": "1.0.0", "name": "demo", "type": "multus", "delegates": [
+  {"type": "macvlan"}, {"masterplugin": true, "plugins": [{"type": "bridge"}, {"type": "portmap"}]}]}`
+
+func TestValidateGoodConf(t *testing.T) {
+	plugins := fakePlugins(t)
+	for _, test := range []struct {
+		name string
+		env  map[string]string
+		args []string
+	}{
+		{"option", nil, []string{"--cni-path", "/nonexistent:" + plugins}},
+		{"joined option", nil, []string{"--cni-path=" + plugins}},
+		{"environment", map[string]string{"CNI_PATH": plugins}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, code := call(t, test.env, goodConf, append([]string{"validate", "-"}, test.args...)...)
+			want := "-: ok, 0 warnings: network \"demo\" gives a pod net0 (macvlan) and eth0 (bridge+portmap)\n"
+			if got != want || code != exitOK {
+				t.Errorf("got %q, %d, want %q", got, code, want)
+			}
+		})
+	}
+}
+
+func TestValidateGoodList(t *testing.T) {
+	list := `{"cniVersions": ["0.4.0", "1.0.0"], "name": "demo", "plugins": [
+	  {"type": "multus", "delegates": [{"type": "old", "masterplugin": true}]}, {"type": "tuning"}]}`
+	got, code := call(t, nil, list, "validate", "--cni-path", fakePlugins(t), "-")
+	want := "-: ok, 0 warnings: network \"demo\" gives a pod eth0 (old)\n"
+	if got != want || code != exitOK {
+		t.Errorf("got %q, %d, want %q", got, code, want)
+	}
+}
+
+func TestValidateAsksForFolders(t *testing.T) {
+	got, code := call(t, nil, goodConf, "validate", "--cni-path", "/nonexistent/bin", "-")
+	want := "-:1:1: error: plugins are looked for in /nonexistent/bin, and there is no such folder: say with --cni-path where they are\n" +
+		"-: 1 error, 0 warnings\n"
+	if got != want || code != exitError {
+		t.Errorf("got %q, %d, want %q", got, code, want)
+	}
+}
+
+func TestValidateWarnsOfMissingMultus(t *testing.T) {
+	plugins := fakePlugins(t)
+	if err := os.Remove(filepath.Join(plugins, "multus")); err != nil {
+		t.Fatal(err)
+	}
+	got, code := call(t, nil, goodConf, "validate", "--cni-path", plugins, "-")
+	if !strings.HasPrefix(got, "-: ok, 1 warning: ") || !strings.Contains(got, "-: warning: multus itself is not in "+plugins) || code != exitOK {
+		t.Errorf("got %q, %d", got, code)
+	}
+}
+
+func TestValidateWarnsOfFileThatSortsFirst(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"00-notes.txt", "05-bridge.conflist", "10-multus.conf", "99-last.conf"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(goodConf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "01-folder.conf"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	plugins := fakePlugins(t)
+	got, code := call(t, nil, "", "validate", "--cni-path", plugins, filepath.Join(dir, "10-multus.conf"))
+	want := "10-multus.conf: warning: 05-bridge.conflist sorts before 10-multus.conf, and runtimes read only the first: "
+	if !strings.Contains(got, want) || code != exitOK {
+		t.Errorf("got %q, %d, want %q", got, code, want)
+	}
+	if err := os.Remove(filepath.Join(dir, "05-bridge.conflist")); err != nil {
+		t.Fatal(err)
+	}
+	got, _ = call(t, nil, "", "validate", "--cni-path", plugins, filepath.Join(dir, "10-multus.conf"))
+	if strings.Contains(got, "warning:") {
+		t.Errorf("got %q, want no warning", got)
+	}
+}
+
+func TestValidateSeveralFiles(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.conf")
+	if err := os.WriteFile(bad, []byte(`{"type": "multus"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, code := call(t, nil, goodConf, "validate", "--cni-path", fakePlugins(t), "-", bad, filepath.Join(dir, "none.conf"))
+	for _, want := range []string{"-: ok", bad + ": 2 errors", "none.conf: error: open ", "no such file or directory"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q in it", got, want)
+		}
+	}
+	if code != exitError {
+		t.Errorf("got exit code %d, want %d", code, exitError)
+	}
+}
+
+func TestValidateForPrograms(t *testing.T) {
+	plugins := fakePlugins(t)
+	conf, err := os.ReadFile("testdata/validate/readme-2017.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, code := call(t, nil, string(conf), "validate", "--json", "-", "--cni-path", plugins)
+	if code != exitError {
+		t.Errorf("got exit code %d, want %d", code, exitError)
+	}
+	if !json.Valid([]byte(got)) {
+		t.Errorf("got what is no JSON")
+	}
+	golden(t, "testdata/readme-2017.json", strings.ReplaceAll(got, plugins, "CNI_PATH"))
+}
