@@ -4,6 +4,8 @@
 package operator
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +57,29 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	for _, args := range []string{"--help", "-h"} {
 		if got, code := call(t, nil, "", args); got != first || code != exitOK {
 			t.Errorf("%s: got %q, %d, want the same as help", args, got, code)
+		}
+	}
+}
+
+// The man page is written by hand, and must not forget an option.
+func TestManPageHasEveryOption(t *testing.T) {
+	text, err := os.ReadFile("../../doc/multus.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := strings.Cut(string(text), ".Sh DESCRIPTION")
+	for _, command := range []string{"validate", "list", "install", "uninstall", "version", "help"} {
+		_, part, found := strings.Cut(body, "\n.It Cm "+command)
+		if !found {
+			t.Errorf("multus.8 does not describe %s", command)
+		}
+		part, _, _ = strings.Cut(part, "\n.It Cm ")
+		help, _ := call(t, nil, "", "help", command)
+		usage, _, _ := strings.Cut(help, "\n")
+		for _, option := range regexp.MustCompile(`--[a-z-]+`).FindAllString(usage, -1) {
+			if !strings.Contains(part, `Fl \`+option[1:]) {
+				t.Errorf("multus.8 does not describe %s %s", command, option)
+			}
 		}
 	}
 }
