@@ -77,7 +77,7 @@ func TestManPageHasEveryOption(t *testing.T) {
 		help, _ := call(t, nil, "", "help", command)
 		usage, _, _ := strings.Cut(help, "\n")
 		for _, option := range regexp.MustCompile(`--[a-z-]+`).FindAllString(usage, -1) {
-			if !strings.Contains(part, `Fl \`+option[1:]) {
+			if !regexp.MustCompile(`Fl \\` + option[1:] + `\b`).MatchString(part) {
 				t.Errorf("multus.8 does not describe %s %s", command, option)
 			}
 		}
