@@ -46,7 +46,7 @@ node_binary() {
         [ ! -e "$node_bin" ] || exit 0
         node_space
         rm -rf "$node_cache"/v* # older ones
-        echo "building Kubernetes $node_version, once: about ten minutes" >&2
+        echo "building Kubernetes $node_version, once: 10 to 15 minutes" >&2
         "$kube/node/build" "$node_bin.new" 9>&-
         mv "$node_bin.new" "$node_bin"
     ) 9>"$node_cache/lock"
