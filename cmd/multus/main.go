@@ -24,8 +24,11 @@ import (
 var version = "unknown"
 
 func init() {
-	// A network namespace belongs to a thread. Everything happens on this one.
+	// A network namespace belongs to a thread. Everything happens on this one,
+	// and multus waits for one process at a time: more processors would only
+	// spin while it does.
 	runtime.LockOSThread()
+	runtime.GOMAXPROCS(1)
 }
 
 func main() {

@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/invoke"
@@ -94,10 +94,7 @@ func (e *Exec) ExecPlugin(ctx context.Context, path string, stdin []byte, enviro
 // waits for it.
 func (e *Exec) run(ctx context.Context, path string, s *stdio, environ []string) error {
 	for try := 1; ; try++ {
-		cmd := exec.CommandContext(ctx, path)
-		cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, s.in, s.out, s.err
-		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
-		err := e.guarded(cmd)
+		err := e.runOnce(ctx, path, s, environ)
 		if !errors.Is(err, unix.ETXTBSY) || try == busyRetries {
 			return err
 		}
@@ -109,24 +106,71 @@ func (e *Exec) run(ctx context.Context, path string, s *stdio, environ []string)
 	}
 }
 
-func (e *Exec) guarded(cmd *exec.Cmd) error {
-	if e.Guard == nil {
-		return cmd.Run()
+// runOnce does without os/exec: that has a goroutine for each ctx, starts a
+// process to find out what the kernel can do, and with that costs a twentieth
+// of an ADD (doc/performance.md).
+func (e *Exec) runOnce(ctx context.Context, path string, s *stdio, environ []string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	inherited, err := e.Guard.Enter()
-	if err != nil {
-		return err
-	}
+	files := []uintptr{s.in.Fd(), s.out.Fd(), s.err.Fd()}
 	killed := false
-	defer func() { e.Guard.Leave(killed) }()
-	cmd.ExtraFiles = []*os.File{inherited}
-	if err := cmd.Start(); err != nil {
-		return err
+	if e.Guard != nil {
+		inherited, err := e.Guard.Enter()
+		if err != nil {
+			return err
+		}
+		defer func() { e.Guard.Leave(killed) }()
+		files = append(files, inherited.Fd())
 	}
-	e.Guard.Started(cmd.Process.Pid)
-	err = cmd.Wait()
-	killed = cmd.ProcessState.ExitCode() < 0
-	return err
+	pid, err := syscall.ForkExec(path, []string{path}, &syscall.ProcAttr{Env: environ, Files: files})
+	if err != nil {
+		return fmt.Errorf("start %s: %w", path, err)
+	}
+	if e.Guard != nil {
+		e.Guard.Started(pid)
+	}
+	status, err := wait(ctx, pid)
+	switch killed = status.Signaled(); {
+	case err != nil:
+		return fmt.Errorf("wait for %s: %w", path, err)
+	case killed:
+		return fmt.Errorf("killed by a signal: %s", unix.SignalName(status.Signal()))
+	case status.ExitStatus() != 0:
+		return fmt.Errorf("exit status %d", status.ExitStatus())
+	}
+	return nil
+}
+
+// wait waits for a process and passes a cancelled ctx on to it. The process
+// stays a zombie until nobody can signal it any more: its pid may be somebody
+// else's at once afterwards.
+func wait(ctx context.Context, pid int) (status unix.WaitStatus, err error) {
+	signalled := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = unix.Kill(pid, unix.SIGTERM)
+		close(signalled)
+	})
+	err = retry(func() error { return unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) })
+	if !stop() {
+		<-signalled
+	}
+	if err != nil {
+		return status, err
+	}
+	err = retry(func() error {
+		_, err := unix.Wait4(pid, &status, 0, nil)
+		return err
+	})
+	return status, err
+}
+
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // failure makes the error of a plugin that did not end well. A plugin that

@@ -136,7 +136,7 @@ func (l *Lock) pluginLives() bool {
 	if err != nil {
 		return true
 	}
-	inherited, err := os.Stat(fmt.Sprintf("/proc/%d/fd/3", pid)) // see os/exec, Cmd.ExtraFiles
+	inherited, err := os.Stat(fmt.Sprintf("/proc/%d/fd/3", pid)) // the first after stdio
 	return err == nil && os.SameFile(ours, inherited)
 }
 
