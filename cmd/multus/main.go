@@ -42,21 +42,19 @@ func main() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	m := &multus.Multus{Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}
-	type verb = func(context.Context, *skel.CmdArgs) error
-	with := func(ctx context.Context, v verb) func(*skel.CmdArgs) error {
-		return func(args *skel.CmdArgs) error { return v(ctx, args) }
+	serve := func(name string, verb multus.Verb) func(*skel.CmdArgs) error {
+		return func(args *skel.CmdArgs) error { return m.Logged(context.Background(), name, verb, args) }
 	}
-	background := context.Background()
 	e := skel.PluginMainFuncsWithError(skel.CNIFuncs{
-		Add: func(args *skel.CmdArgs) error {
-			ctx, stop := signal.NotifyContext(background, syscall.SIGTERM, syscall.SIGINT)
+		Add: serve("ADD", func(ctx context.Context, args *skel.CmdArgs) error {
+			ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			return m.Add(ctx, args)
-		},
-		Del:    with(background, m.Del),
-		Check:  with(background, m.Check),
-		GC:     with(background, m.GC),
-		Status: with(background, m.Status),
+		}),
+		Del:    serve("DEL", m.Del),
+		Check:  serve("CHECK", m.Check),
+		GC:     serve("GC", m.GC),
+		Status: serve("STATUS", m.Status),
 	}, cniversion.All, about())
 	if e != nil {
 		if err := m.PrintError(e); err != nil {

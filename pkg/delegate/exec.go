@@ -185,8 +185,8 @@ func failure(ctx context.Context, err error, stdout, tail []byte) *types.Error {
 	}
 	var own types.Error
 	if jsonErr := json.Unmarshal(stdout, &own); jsonErr != nil || stdout[0] != '{' {
-		return types.NewError(types.ErrDecodingFailure,
-			fmt.Sprintf("%v, with no CNI error on stdout but %.200q", err, stdout), string(tail))
+		return types.NewError(types.ErrDecodingFailure, err.Error()+", with something else than a CNI error on stdout",
+			joinText(fmt.Sprintf("stdout: %.200q", stdout), string(tail)))
 	}
 	if own.Code == types.ErrUnknown {
 		own.Code = types.ErrInternal

@@ -148,7 +148,11 @@ func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *sta
 			in.PrevResult = conf.PrevResult
 		}
 		started++
-		if results[i], err = a.runner.Add(ctx, &d.Delegate, in); err != nil {
+		err = a.logged("ADD", &d.Delegate, &results[i], func() (err error) {
+			results[i], err = a.runner.Add(ctx, &d.Delegate, in)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		if d.Primary && results[i] == nil {

@@ -48,7 +48,7 @@ func (m *Multus) Check(ctx context.Context, args *skel.CmdArgs) error {
 	for i := range record.Delegates {
 		d := &record.Delegates[i]
 		in := netconf.Inputs{RuntimeConfig: record.RuntimeConfig, PrevResult: d.Result}
-		if err := a.runner.Check(ctx, &d.Delegate, in); err != nil {
+		if err := a.logged("CHECK", &d.Delegate, nil, func() error { return a.runner.Check(ctx, &d.Delegate, in) }); err != nil {
 			return err
 		}
 		if !d.Primary {

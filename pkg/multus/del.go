@@ -104,7 +104,8 @@ func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, run
 	var errs []error
 	for i := len(delegates) - 1; i >= 0; i-- {
 		in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: delegates[i].Result}
-		if err := a.runner.Del(ctx, &delegates[i].Delegate, in); err != nil {
+		d := &delegates[i].Delegate
+		if err := a.logged("DEL", d, nil, func() error { return a.runner.Del(ctx, d, in) }); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -64,10 +64,10 @@ func (m *Multus) GC(ctx context.Context, args *skel.CmdArgs) error {
 		}
 	}
 	inUse.plan(conf, valid) // of those without a record that can be read
-	runner := m.attachment(conf, "", "", m.Env).runner
+	a := m.attachment(conf, "", "", m.Env)
 	for i := range conf.Delegates {
 		d := &conf.Delegates[i]
-		if err := runner.GC(ctx, d, inUse.of(d.Name)); err != nil {
+		if err := a.logged("GC", d, nil, func() error { return a.runner.GC(ctx, d, inUse.of(d.Name)) }); err != nil {
 			errs = append(errs, err)
 		}
 	}

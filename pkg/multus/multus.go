@@ -21,6 +21,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 
+	"multus-cni/pkg/calllog"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
 	"multus-cni/pkg/route"
@@ -33,7 +34,8 @@ type Multus struct {
 	Stdout io.Writer    // gets the one JSON document that the CNI spec asks for
 	Stderr io.Writer    // gets warnings, and what plugins write there
 
-	cniVersion string // of the conf, once it has been read
+	cniVersion string       // of the conf, once it has been read
+	log        *calllog.Log // nil unless the conf names a file
 }
 
 // PrintError writes the error of a verb in the form of the CNI spec, section
@@ -64,6 +66,7 @@ func (m *Multus) parse(stdin []byte) (*netconf.Conf, error) {
 	conf, err := netconf.Parse(stdin)
 	if conf != nil {
 		m.cniVersion = conf.CNIVersion
+		m.openLog(conf)
 	}
 	var problems netconf.Problems
 	if !errors.As(err, &problems) {

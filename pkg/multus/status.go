@@ -34,7 +34,8 @@ func (m *Multus) Status(ctx context.Context, args *skel.CmdArgs) error {
 		return types.NewError(errUnavailable, err.Error(), "")
 	}
 	for i := range conf.Delegates {
-		if err := a.runner.Status(ctx, &conf.Delegates[i]); err != nil {
+		d := &conf.Delegates[i]
+		if err := a.logged("STATUS", d, nil, func() error { return a.runner.Status(ctx, d) }); err != nil {
 			return err
 		}
 	}

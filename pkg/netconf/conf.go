@@ -34,6 +34,9 @@ type Conf struct {
 	CNIDir     string // absolute
 	Delegates  []Delegate
 
+	LogFile  string // absolute; "" for no log
+	LogLevel string // one of LogLevels, or "" for the default
+
 	// What the runtime adds to the conf of one call.
 	RuntimeConfig    Object
 	PrevResult       json.RawMessage
@@ -62,6 +65,9 @@ type Plugin struct {
 	Inherited bool   `json:"inherited,omitempty"`
 	Config    Object `json:"config"` // as written in the conf
 }
+
+// LogLevels are the values that "logLevel" may have.
+func LogLevels() []string { return []string{"error", "info", "debug"} }
 
 // Parse reads the conf and reports every problem that it has, as Problems.
 // With the Problems comes the conf as far as it could be read, or nil when
@@ -98,15 +104,15 @@ func (r *reader) conf(data []byte) *Conf {
 		}
 		return nil
 	}
-	if dir := r.str(object, "cniDir"); dir != "" {
-		if !filepath.IsAbs(dir) {
-			r.report(types.ErrInvalidNetworkConfig, "cniDir", object.Get("cniDir").Pos, "must be an absolute path, not %q", dir)
-			return nil
-		}
-		conf.CNIDir = filepath.Clean(dir)
-	} else if m := object.Get("cniDir"); m != nil && string(m.Value) != `""` {
+	before := len(r.problems)
+	if dir := r.path(object, "cniDir"); dir != "" {
+		conf.CNIDir = dir
+	}
+	if len(r.problems) > before {
 		return nil
 	}
+	conf.LogFile = r.path(object, "logFile")
+	conf.LogLevel = r.logLevel(object)
 	conf.CNIVersion = r.cniVersion(object)
 	if conf.CNIVersion == "" {
 		conf.CNIVersion = "0.1.0"
@@ -263,6 +269,28 @@ func (r *reader) cniVersion(object Object) string {
 		return ""
 	}
 	return v
+}
+
+// path reads an absolute path, "" when there is none or it is no good.
+func (r *reader) path(object Object, key string) string {
+	path := r.str(object, key)
+	if path == "" {
+		return ""
+	}
+	if !filepath.IsAbs(path) {
+		r.report(types.ErrInvalidNetworkConfig, key, object.Get(key).Pos, "must be an absolute path, not %q", path)
+		return ""
+	}
+	return filepath.Clean(path)
+}
+
+func (r *reader) logLevel(object Object) string {
+	level := r.str(object, "logLevel")
+	if level != "" && !slices.Contains(LogLevels(), level) {
+		r.report(types.ErrInvalidNetworkConfig, "logLevel", object.Get("logLevel").Pos,
+			"must be one of %s, not %q", strings.Join(LogLevels(), ", "), level)
+	}
+	return level
 }
 
 func (r *reader) str(object Object, key string) string {

@@ -83,6 +83,8 @@ func TestParseRefuses(t *testing.T) {
 		{`{"name":"n","name":"m","delegates":[{"type":"x","masterplugin":true}]}`, invalid, `"name" stands there twice`},
 		{`{"name":"n","cniDir":"records"}`, invalid, `"cniDir" must be an absolute path, not "records"`},
 		{`{"name":"n","cniDir":1}`, decoding, `"cniDir" must be a string, not 1`},
+		{`{"name":"n","logFile":"log"}`, invalid, `"logFile" must be an absolute path, not "log"`},
+		{`{"name":"n","logLevel":"loud"}`, invalid, `"logLevel" must be one of error, info, debug, not "loud"`},
 		{`{"name":"n","cniVersion":"9.9.9"}`, invalid, `"cniVersion" must be one of 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0, not "9.9.9"`},
 		{`{"name":"n","runtimeConfig":[]}`, decoding, `"runtimeConfig" must be an object, not a list`},
 		{`{"name":"n","prevResult":true}`, decoding, `"prevResult" must be an object, not true`},

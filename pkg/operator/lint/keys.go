@@ -17,7 +17,7 @@ type vocabulary struct {
 }
 
 func confKeys() vocabulary {
-	return vocabulary{exact: strings.Fields("name type cniVersion delegates cniDir capabilities runtimeConfig prevResult " +
+	return vocabulary{exact: strings.Fields("name type cniVersion delegates cniDir logFile logLevel capabilities runtimeConfig prevResult " +
 		"cni.dev/valid-attachments args ipam dns")}
 }
 

@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package calllog
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+func lines(t *testing.T, path string) []map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []map[string]any
+	for _, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
+		var fields map[string]any
+		if err := json.Unmarshal(line, &fields); err != nil {
+			t.Fatalf("torn line %q: %v", line, err)
+		}
+		all = append(all, fields)
+	}
+	return all
+}
+
+func TestLevels(t *testing.T) {
+	tests := map[string][]string{
+		"error": {"bad"},
+		"":      {"good", "bad"},
+		"info":  {"good", "bad"},
+		"debug": {"good begins", "good", "bad"},
+	}
+	for level, want := range tests {
+		t.Run(level, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log")
+			l, err := Open(path, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			l.Begins("good")
+			l.Ended("good", 1500*time.Microsecond, 0, "")
+			l.With(slog.String("container", "c1")).Ended("bad", 0, 11, "no\x1b[31m addresses")
+			var got []string
+			for _, fields := range lines(t, path) {
+				got = append(got, fields["msg"].(string))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			last := lines(t, path)[len(want)-1]
+			if last["container"] != "c1" || last["code"] != 11.0 || last["error"] != "no\x1b[31m addresses" || last["outcome"] != "failed" {
+				t.Errorf("got %v", last)
+			}
+		})
+	}
+}
+
+func TestNilLogDoesNothing(t *testing.T) {
+	var l *Log
+	l.With(slog.String("a", "b")).Begins("x")
+	l.Ended("x", 0, 0, "")
+	l.Close()
+}
+
+func TestRotateOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(path, make([]byte, maxSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := range 20 { // each as a process of its own would
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			l, err := Open(path, "")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer l.Close()
+			l.Ended(fmt.Sprint(i), 0, 0, "")
+		}()
+	}
+	group.Wait()
+	old, err := os.Stat(path + ".1")
+	if err != nil || old.Size() < maxSize {
+		t.Fatalf("got %v, %v, want the full file aside", old, err)
+	}
+	if got := len(lines(t, path)); got != 20 {
+		t.Errorf("got %d lines, want 20", got)
+	}
+}
+
+func TestPod(t *testing.T) {
+	for args, want := range map[string]string{
+		"": "", "IgnoreUnknown=1": "", "K8S_POD_NAME=a": "a",
+		"X=1;K8S_POD_NAME=web-0;TOKEN=s;K8S_POD_NAMESPACE=default": "default/web-0",
+	} {
+		if got := Pod(args); got != want {
+			t.Errorf("Pod(%q): got %q, want %q", args, got, want)
+		}
+	}
+}
