@@ -17,6 +17,10 @@ import (
 	"multus-cni/pkg/netconf"
 )
 
+// withheld stands for the text of a plugin's error: plugins quote their
+// configuration and CNI_ARGS in it. The runtime has been told it.
+const withheld = "a delegate failed; the runtime has its message"
+
 // Verb is one of the methods that serve a CNI verb.
 type Verb func(context.Context, *skel.CmdArgs) error
 
@@ -33,7 +37,14 @@ func (m *Multus) Logged(ctx context.Context, name string, verb Verb, args *skel.
 			attrs = append(attrs, slog.String(key, value))
 		}
 	}
-	m.ended(name, start, err, attrs...)
+	switch {
+	case err == nil:
+		m.log.Ended(name, time.Since(start), 0, "", attrs...)
+	case m.delegateFailed:
+		m.log.Ended(name, time.Since(start), delegate.AsError(err).Code, withheld, attrs...)
+	default:
+		m.log.Ended(name, time.Since(start), delegate.AsError(err).Code, delegate.AsError(err).Msg, attrs...)
+	}
 	m.log.Close()
 	return err
 }
@@ -68,18 +79,13 @@ func (a *attachment) logged(verb string, d *netconf.Delegate, result *types.Resu
 	if result != nil && *result != nil {
 		attrs = append(attrs, slog.Any("addresses", addresses(*result)))
 	}
-	a.ended("delegate "+verb, start, err, attrs...)
-	return err
-}
-
-func (m *Multus) ended(what string, start time.Time, err error, attrs ...slog.Attr) {
-	var code uint
-	var failure string
-	if err != nil {
-		e := delegate.AsError(err)
-		code, failure = e.Code, e.Msg
+	if err == nil {
+		a.log.Ended("delegate "+verb, time.Since(start), 0, "", attrs...)
+		return nil
 	}
-	m.log.Ended(what, time.Since(start), code, failure, attrs...)
+	a.delegateFailed = true
+	a.log.Ended("delegate "+verb, time.Since(start), delegate.AsError(err).Code, withheld, attrs...)
+	return err
 }
 
 func addresses(result types.Result) []string {

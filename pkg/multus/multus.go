@@ -36,6 +36,8 @@ type Multus struct {
 
 	cniVersion string       // of the conf, once it has been read
 	log        *calllog.Log // nil unless the conf names a file
+
+	delegateFailed bool // so that the log must not quote the error
 }
 
 // PrintError writes the error of a verb in the form of the CNI spec, section
