@@ -91,7 +91,7 @@ func (a *attachment) preflight(ctx context.Context, conf *netconf.Conf, args *sk
 	if record == nil {
 		return nil
 	}
-	if err := a.undo(ctx, record, a.Env.With("CNI_NETNS=")); err != nil {
+	if err := a.undo(ctx, record, ""); err != nil {
 		e := *delegate.AsError(err)
 		e.Msg = "undo what is left of this attachment from before: " + e.Msg
 		return &e
@@ -147,6 +147,9 @@ func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *sta
 		if d.Primary {
 			in.PrevResult = conf.PrevResult
 		}
+		if err = context.Cause(ctx); err != nil {
+			return fmt.Errorf("stopped: %w", err)
+		}
 		started++
 		err = a.logged("ADD", &d.Delegate, &results[i], func() (err error) {
 			results[i], err = a.runner.Add(ctx, &d.Delegate, in)
@@ -180,12 +183,14 @@ func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *sta
 // rollback undoes the delegates that were started. It returns the error that
 // made it necessary, with what went wrong here in the details.
 func (a *attachment) rollback(ctx context.Context, record *state.Record, started int, cause error) error {
-	err := a.delete(ctx, record.Delegates[:started], record.RuntimeConfig)
+	err := a.delete(ctx, record.Delegates[:started], record.RuntimeConfig, record.Netns, false)
 	if err == nil {
 		err = a.store.Remove(a.key)
+	} else { // with the results that there are, for the DEL that the runtime sends
+		err = errors.Join(err, a.store.Save(record))
 	}
 	e := *delegate.AsError(cause)
-	if err != nil { // the record stays, for the DEL that the runtime sends
+	if err != nil {
 		e.Details = strings.TrimPrefix(fmt.Sprintf("%s; cleaning up: %v; the record %s stays", e.Details, err, a.store.Path(a.key)), "; ")
 	}
 	return &e

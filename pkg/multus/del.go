@@ -34,13 +34,19 @@ func (m *Multus) Del(ctx context.Context, args *skel.CmdArgs) error {
 				args.Netns), "")
 		}
 	}
-	return m.attachment(conf, args.ContainerID, args.IfName, m.Env).detach(ctx, conf, confErr, args.Netns)
+	a := m.attachment(conf, args.ContainerID, args.IfName, m.Env)
+	return a.detach(ctx, conf, args.Netns, func() error {
+		if confErr != nil {
+			return confErr
+		}
+		return a.deleteConf(ctx, conf, args.Netns)
+	})
 }
 
-// detach undoes one attachment. It goes on without a lock where none can be
-// made: a disk that is full or read-only must not keep a pod from being
-// deleted.
-func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, confErr error, netns string) error {
+// detach undoes one attachment; without a record it calls withoutRecord. It
+// goes on without a lock where none can be made: a disk that is full or
+// read-only must not keep a pod from being deleted.
+func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, netns string, withoutRecord func() error) error {
 	switch unlock, err := a.lock(ctx); {
 	case err == nil:
 		defer unlock()
@@ -53,19 +59,21 @@ func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, confErr err
 	var damaged *state.DamagedError
 	switch {
 	case err == nil:
-		env := a.runner.Env
 		if _, err := route.ID(netns); err == nil && record.NetnsID != "" && !isOf(record, netns) {
-			env = env.With("CNI_NETNS=") // that is another pod's by now
+			netns = "" // that is another pod's by now
 		}
-		return a.undo(ctx, record, env)
+		return a.undo(ctx, record, netns)
 	case errors.As(err, &damaged):
 		a.warn("%v: put aside, and what the conf lists is deleted instead", errors.Join(damaged, damaged.PutAside()))
-	case !errors.Is(err, state.ErrNotExist):
-		return err
+		return a.deleteConf(ctx, conf, netns)
+	case errors.Is(err, state.ErrNotExist):
+		return withoutRecord()
 	}
-	if confErr != nil {
-		return confErr
-	}
+	return err
+}
+
+// deleteConf deletes what an ADD with this conf would have made.
+func (a *attachment) deleteConf(ctx context.Context, conf *netconf.Conf, netns string) error {
 	if err := conf.Plan(a.key.IfName); err != nil {
 		return err
 	}
@@ -76,13 +84,12 @@ func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, confErr err
 			delegates[i].Result = conf.PrevResult
 		}
 	}
-	return a.delete(ctx, delegates, conf.RuntimeConfig)
+	return a.delete(ctx, delegates, conf.RuntimeConfig, netns, true)
 }
 
 // undo deletes what a record lists and, when all of that is gone, the record.
-func (a *attachment) undo(ctx context.Context, record *state.Record, env delegate.Env) error {
-	a.runner.Env = env
-	if err := a.delete(ctx, record.Delegates, record.RuntimeConfig); err != nil {
+func (a *attachment) undo(ctx context.Context, record *state.Record, netns string) error {
+	if err := a.delete(ctx, record.Delegates, record.RuntimeConfig, netns, true); err != nil {
 		e := *delegate.AsError(err)
 		e.Details = strings.TrimPrefix(e.Details+"; the record stays for the next DEL: "+a.store.Path(a.key), "; ")
 		return &e
@@ -100,16 +107,43 @@ func (a *attachment) undo(ctx context.Context, record *state.Record, env delegat
 }
 
 // delete runs DEL on delegates in reverse, each whatever the others do.
-func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, runtimeConfig netconf.Object) error {
+//
+// If so wanted, one that fails although its interface is not in the pod is
+// called again without a netns. host-device, for one, cannot be deleted twice
+// otherwise, so that a DEL which failed half-way could never succeed.
+func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, runtimeConfig netconf.Object, netns string, again bool) error {
+	inside, outside := a.runner, a.runner
+	if outside.Env = a.runner.Env.With("CNI_NETNS="); netns == "" {
+		inside = outside
+	}
 	var errs []error
 	for i := len(delegates) - 1; i >= 0; i-- {
-		in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: delegates[i].Result}
 		d := &delegates[i].Delegate
-		if err := a.logged("DEL", d, nil, func() error { return a.runner.Del(ctx, d, in) }); err != nil {
+		in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: delegates[i].Result}
+		err := a.logged("DEL", d, nil, func() error {
+			err := inside.Del(ctx, d, in)
+			if err == nil || !again || netns == "" || !isAbsent(netns, d.IfName) {
+				return err
+			}
+			return outside.Del(ctx, d, in)
+		})
+		if err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return delegate.Join(errs)
+}
+
+// isAbsent tells whether an interface is not in a network namespace, or that
+// is gone.
+func isAbsent(path, ifname string) bool {
+	netns, err := route.Open(path, false)
+	if err != nil {
+		return errors.Is(err, route.ErrNotExist)
+	}
+	defer netns.Close()
+	present, err := netns.Present([]string{ifname})
+	return err == nil && len(present) == 0
 }
 
 // loadAny reads the attachment's record or, when there is none, the one that

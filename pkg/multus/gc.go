@@ -89,7 +89,8 @@ func (m *Multus) collect(ctx context.Context, stdin []byte, conf *netconf.Conf, 
 		}
 	}
 	env := m.Env.With("CNI_CONTAINERID="+key.ContainerID, "CNI_NETNS="+netns, "CNI_ARGS="+cniArgs)
-	if err := m.attachment(conf, key.ContainerID, key.IfName, env).detach(ctx, own, nil, netns); err != nil {
+	gone := func() error { return nil } // a DEL was faster
+	if err := m.attachment(conf, key.ContainerID, key.IfName, env).detach(ctx, own, netns, gone); err != nil {
 		e := *delegate.AsError(err)
 		e.Msg = fmt.Sprintf("container %s (%s): %s", key.ContainerID, key.IfName, e.Msg)
 		return &e
