@@ -1,0 +1,105 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package scenario
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// runMultus is the command cni: it becomes multus, so that a signal to it is a
+// signal to multus.
+func runMultus() {
+	verb, conf, env, redirect := os.Args[1], os.Args[2], os.Environ(), ""
+	env = setenv(env, "CNI_COMMAND="+verb)
+	if verb == "STATUS" || verb == "GC" || verb == "VERSION" { // these concern no attachment
+		env = slices.DeleteFunc(env, func(kv string) bool {
+			key, _, _ := strings.Cut(kv, "=")
+			return key == "CNI_CONTAINERID" || key == "CNI_NETNS" || key == "CNI_IFNAME"
+		})
+	}
+	for _, arg := range os.Args[3:] {
+		if target, ok := strings.CutPrefix(arg, ">"); ok {
+			redirect = target
+		} else {
+			env = setenv(env, arg)
+		}
+	}
+	err := errors.Join(
+		os.WriteFile(filepath.Join(os.Getenv("WORK"), ".given.env"), environment(slices.Clone(env)), 0o600),
+		stdin(conf, env),
+		stdout(redirect),
+	)
+	if err == nil {
+		err = unix.Exec(os.Getenv("MULTUS"), []string{"multus"}, env)
+	}
+	fmt.Fprintln(os.Stderr, "cni:", err)
+	os.Exit(99)
+}
+
+func setenv(env []string, pair string) []string {
+	key, _, _ := strings.Cut(pair, "=")
+	env = slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, key+"=") })
+	return append(env, pair)
+}
+
+func getenv(env []string, key string) string {
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, key+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+var variable = regexp.MustCompile(`\$[A-Z0-9_]+`)
+
+// stdin makes the conf our stdin. What stands for a variable is in a string.
+func stdin(conf string, env []string) error {
+	var text []byte
+	if conf != "-" {
+		raw, err := os.ReadFile(conf)
+		if err != nil {
+			return err
+		}
+		text = variable.ReplaceAllFunc(raw, func(name []byte) []byte {
+			quoted, _ := json.Marshal(getenv(env, string(name[1:])))
+			return quoted[1 : len(quoted)-1]
+		})
+	}
+	fd, err := unix.MemfdCreate("conf", unix.MFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Pwrite(fd, text, 0); err != nil {
+		return err
+	}
+	return unix.Dup3(fd, 0, 0)
+}
+
+func stdout(target string) error {
+	switch target {
+	case "":
+		return nil
+	case "broken-pipe":
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			return err
+		}
+		return errors.Join(unix.Dup3(ends[1], 1, 0), unix.Close(ends[0]))
+	}
+	fd, err := unix.Open(target, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Dup3(fd, 1, 0)
+}

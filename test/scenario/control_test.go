@@ -1,0 +1,137 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package scenario
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// install makes this program a plugin of these types.
+func (s *scenario) install(types []string) error {
+	self, err := os.Executable()
+	for _, t := range types {
+		err = errors.Join(err, os.Symlink(self, filepath.Join(s.work, "plugins", t)))
+	}
+	return err
+}
+
+func (s *scenario) log() ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(s.dir, "calls"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), err
+}
+
+func (s *scenario) newCalls() ([]string, error) {
+	lines, err := s.log()
+	from := s.seen
+	s.seen = len(lines)
+	return lines[from:], err
+}
+
+// wait waits until done, which says what it is waiting for.
+func wait(ts *testscript.TestScript, what string, done func() bool) {
+	for end := time.Now().Add(patience); !done(); time.Sleep(poll) {
+		if time.Now().After(end) {
+			ts.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (s *scenario) await(ts *testscript.TestScript, name string) {
+	wait(ts, "something to be held at "+name, func() bool { return len(s.held(name)) > 0 })
+}
+
+// held returns the fifos at which processes wait that are still there.
+func (s *scenario) held(name string) []string {
+	fifos, _ := filepath.Glob(filepath.Join(s.dir, "hold-"+name+"-*"))
+	return slices.DeleteFunc(fifos, func(fifo string) bool {
+		pid, _ := strconv.Atoi(fifo[strings.LastIndexByte(fifo, '-')+1:])
+		return !lives(pid)
+	})
+}
+
+func lives(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !bytes.Contains(stat, []byte(") Z "))
+}
+
+// release goes on when the process that was held has written its last line.
+func (s *scenario) release(ts *testscript.TestScript, name string) {
+	before, err := s.log()
+	ts.Check(err)
+	wait(ts, "somebody to release at "+name, func() bool { return s.open(name) > 0 })
+	wait(ts, name+" to go on", func() bool {
+		now, err := s.log()
+		ts.Check(err)
+		return slices.Contains(now[len(before):], "over "+name)
+	})
+}
+
+// open lets go of all that are held, and returns how many these are.
+func (s *scenario) open(name string) (opened int) {
+	for _, fifo := range s.held(name) {
+		if fd, err := unix.Open(fifo, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
+			_ = unix.Close(fd)
+			opened++
+		}
+	}
+	return opened
+}
+
+// releaseAll leaves nobody behind.
+func (s *scenario) releaseAll() { s.open("*") }
+
+func cmdStuck(ts *testscript.TestScript, _ []string) {
+	last := ts.BackgroundCmds()[len(ts.BackgroundCmds())-1]
+	before, err := state(ts).log()
+	ts.Check(err)
+	for end := time.Now().Add(quietFor); time.Now().Before(end); time.Sleep(poll) {
+		now, err := state(ts).log()
+		ts.Check(err)
+		if len(now) > len(before) {
+			ts.Fatalf("it did not wait: %s", now[len(before)])
+		}
+		if !lives(last.Process.Pid) {
+			ts.Fatalf("it did not wait: %v has ended", last.Args)
+		}
+	}
+}
+
+func cmdSignal(ts *testscript.TestScript, args []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(unix.SignalNum("SIG" + args[0])))
+	}
+}
+
+// cmdBusy puts a copy in the place of a fake, since all are one file, and
+// opens it for writing.
+func cmdBusy(ts *testscript.TestScript, args []string) {
+	path := filepath.Join(state(ts).work, "plugins", args[0])
+	program, err := os.ReadFile(path)
+	ts.Check(err)
+	ts.Check(os.Remove(path))
+	ts.Check(os.WriteFile(path, program, 0o755))
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	ts.Check(err)
+	state(ts).busy[args[0]] = f
+	ts.Defer(func() { f.Close() })
+}
+
+func cmdIdle(ts *testscript.TestScript, args []string) {
+	ts.Check(state(ts).busy[args[0]].Close())
+}

@@ -1,0 +1,13 @@
+module multus-cni/test/scenario
+
+go 1.24.2
+
+require (
+	github.com/containernetworking/cni v1.3.0
+	github.com/rogpeppe/go-internal v1.14.1
+	github.com/vishvananda/netlink v1.3.1
+	github.com/vishvananda/netns v0.0.5
+	golang.org/x/sys v0.35.0
+)
+
+require golang.org/x/tools v0.26.0 // indirect

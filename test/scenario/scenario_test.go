@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package scenario
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// usual are the fakes that every scenario has on CNI_PATH.
+var usual = []string{"sriov", "ptp", "flannel", "tuning", "flannel@0.4.0"}
+
+// TestMain is many programs: the tests, the command cni of the scenarios, and
+// the fakes, which multus starts under the name of their type.
+func TestMain(m *testing.M) {
+	isCommand := filepath.Base(os.Args[0]) == "cni"
+	switch {
+	case os.Getenv("FAKE_HOLD") != "":
+		hold(os.Getenv("FAKE_HOLD"))
+	case os.Getenv("FAKE") != "" && !isCommand:
+		fake()
+	case os.Geteuid() != 0 && !isCommand:
+		os.Exit(asRoot())
+	default:
+		testscript.Main(suite{m}, map[string]func(){"cni": runMultus})
+	}
+}
+
+// asRoot runs the tests again as root of a user namespace.
+func asRoot() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+	}
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		fmt.Fprintf(os.Stderr, "the scenarios need root, or a user who may create user namespaces: %v\n", err)
+		return 1
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// suite are the tests, and a multus to test: the one that $MULTUS names, as
+// ./build test does, or one built for them.
+type suite struct{ *testing.M }
+
+func (s suite) Run() int {
+	// The scenarios wait more than they compute. (-parallel still counts.)
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if os.Getenv("MULTUS") != "" {
+		return s.M.Run()
+	}
+	dir, err := os.MkdirTemp("", "scenario")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	multus := filepath.Join(dir, "multus")
+	build := exec.Command("go", "build", "-o", multus, "./cmd/multus")
+	build.Dir = filepath.Join("..", "..")
+	build.Env = append(os.Environ(), "GOFLAGS=-mod=vendor", "GOWORK=off", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build multus: %v\n%s", err, out)
+		return 1
+	}
+	os.Setenv("MULTUS", multus)
+	return s.M.Run()
+}
+
+func TestScenarios(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata",
+		Setup:              setup,
+		Cmds:               commands,
+		RequireUniqueNames: true,
+		Deadline:           time.Now().Add(4 * time.Minute),
+	})
+}
+
+// setup gives a scenario its namespaces, its pod and its fakes. It runs on the
+// goroutine of the scenario, which stays on this thread from here on; so
+// whatever the scenario starts is in the namespaces too. They go with the
+// thread, which Go ends with the goroutine, since it is never unlocked.
+func setup(env *testscript.Env) error {
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("make namespaces for the scenario: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	for _, dir := range []string{"/run", "/var/lib/cni"} {
+		if err := mountEmpty(dir); err != nil {
+			return err
+		}
+	}
+	if err := makeNetns("pod"); err != nil {
+		return err
+	}
+	s := &scenario{dir: filepath.Join(env.WorkDir, ".fake"), work: env.WorkDir, busy: map[string]*os.File{}}
+	env.Values[stateKey{}] = s
+	env.Defer(s.releaseAll)
+	for _, dir := range []string{s.dir, filepath.Join(env.WorkDir, "plugins"), filepath.Join(env.WorkDir, "got")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	env.Setenv("FAKE", s.dir)
+	env.Setenv("MULTUS", os.Getenv("MULTUS"))
+	env.Setenv("CNI_CONTAINERID", "c1")
+	env.Setenv("CNI_NETNS", "/run/netns/pod")
+	env.Setenv("CNI_IFNAME", "eth0")
+	env.Setenv("CNI_PATH", filepath.Join(env.WorkDir, "plugins"))
+	env.Setenv("records", "/var/lib/cni/multus")
+	return s.install(usual)
+}
+
+// mountEmpty covers a folder with an empty one. It makes the folder if need
+// be: /var/lib/cni is not on every machine.
+func mountEmpty(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mount an empty %s: %w", dir, err)
+	}
+	return nil
+}
