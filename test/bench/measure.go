@@ -1,0 +1,97 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// cost is what one run of a program cost: the processor time of it and of the
+// processes that it waited for, the time that passed, and its memory.
+type cost struct {
+	cpu, wall time.Duration
+	rss       int64 // KiB
+}
+
+func (c cost) plus(d cost) cost { return cost{c.cpu + d.cpu, c.wall + d.wall, max(c.rss, d.rss)} }
+
+// program is something to run.
+type program struct {
+	path  string
+	args  []string
+	env   []string
+	stdin []byte
+}
+
+func (p program) run() (cost, error) {
+	cmd := exec.Command(p.path, p.args...)
+	cmd.Env, cmd.Stdin = p.env, bytes.NewReader(p.stdin)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return cost{}, fmt.Errorf("%s %v %v: %w: %s", p.path, p.args, p.env, err, out.Bytes())
+	}
+	wall := time.Since(start)
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return cost{cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall, usage.Maxrss}, nil
+}
+
+// sum runs programs one after the other.
+func sum(programs ...program) (total cost, err error) {
+	for _, p := range programs {
+		c, err := p.run()
+		if err != nil {
+			return cost{}, err
+		}
+		total = total.plus(c)
+	}
+	return total, nil
+}
+
+// call is one call of a plugin, as a runtime would make it.
+func call(path, verb, cniPath, containerID string, conf []byte) program {
+	return program{path: path, stdin: conf, env: []string{
+		"CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + containerID, "CNI_NETNS=/run/netns/pod", "CNI_IFNAME=eth0",
+		"CNI_PATH=" + cniPath, "PATH=" + os.Getenv("PATH"),
+	}}
+}
+
+// quartiles returns the lower one, the median and the upper one.
+func quartiles(values []float64) (low, median, high float64) {
+	sorted := slices.Clone(values)
+	slices.Sort(sorted)
+	n := len(sorted)
+	return sorted[n/4], sorted[n/2], sorted[3*n/4]
+}
+
+// ratio adds a row for the ratios of pairs.
+func (b *bench) ratio(name, figure string, above, below []cost, of func(cost) time.Duration) {
+	ratios := make([]float64, len(above))
+	for i := range above {
+		ratios[i] = float64(of(above[i])) / float64(max(of(below[i]), time.Microsecond))
+	}
+	low, median, high := quartiles(ratios)
+	b.rows = append(b.rows, row{name, median, low, high, "x", figure})
+}
+
+func cpu(c cost) time.Duration  { return c.cpu }
+func wall(c cost) time.Duration { return c.wall }
+
+// line fits a line through points, by least squares.
+func line(x, y []float64) (intercept, slope float64) {
+	var sx, sy, sxx, sxy float64
+	for i := range x {
+		sx, sy, sxx, sxy = sx+x[i], sy+y[i], sxx+x[i]*x[i], sxy+x[i]*y[i]
+	}
+	n := float64(len(x))
+	slope = (n*sxy - sx*sy) / (n*sxx - sx*sx)
+	return (sy - slope*sx) / n, slope
+}
