@@ -84,6 +84,8 @@
 //	exit CODE             exits without a word
 //	kill                  dies of SIGKILL
 //	while FILE OP...      does something while that file is in $WORK
+//	insist                fails where the interface is not in the netns, as
+//	                      host-device does on DEL
 //	deaf                  ignores SIGTERM and SIGINT from here on
 //	hold NAME             waits to be released
 //	ipam NAME             runs a child to its end that waits to be released,

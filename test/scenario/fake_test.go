@@ -111,7 +111,8 @@ func (c *call) record(confErr error) error {
 			fields[i] = "-"
 		}
 	}
-	got := filepath.Join(os.Getenv("WORK"), "got", strings.TrimSuffix(strings.Join([]string{c.verb, c.kind, c.ifname}, "-"), "-"))
+	name := strings.TrimSuffix(c.verb+"-"+c.kind+"-"+c.ifname, "-")
+	got := filepath.Join(os.Getenv("WORK"), "got", name)
 	return errors.Join(
 		os.WriteFile(got, c.stdin, 0o600),
 		os.WriteFile(got+".env", environment(os.Environ()), 0o600),
@@ -237,6 +238,11 @@ func (c *call) do(op string) error {
 			return err
 		}
 		select {}
+	case "insist":
+		if there, err := hasLink(c.netns, c.ifname); err != nil || !there && c.netns != "" {
+			c.fail(999, "no interface "+c.ifname)
+		}
+		return nil
 	case "deaf":
 		signal.Ignore(unix.SIGTERM, unix.SIGINT)
 		return nil

@@ -131,6 +131,23 @@ func deleteLink(path, ifname string) error {
 	return h.LinkDel(link)
 }
 
+// hasLink tells whether there is such a link. An empty path has none.
+func hasLink(path, ifname string) (bool, error) {
+	if path == "" {
+		return false, nil
+	}
+	h, err := inNetns(path)
+	if err != nil {
+		return false, err
+	}
+	defer h.Close()
+	_, err = h.LinkByName(ifname)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func addDefault(h *netlink.Handle, link netlink.Link, words []string) error {
 	gateway := net.ParseIP(words[0])
 	dst := anywhere(gateway)
@@ -212,8 +229,8 @@ func defaultLines(path string) ([]string, error) {
 		return nil, err
 	}
 	defer h.Close()
-	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_UNSPEC, Type: unix.RTN_UNICAST},
-		netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Type: unix.RTN_UNICAST},
+		netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE) // table 0: all of them
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +295,7 @@ func snapshot(path string) (string, error) {
 			fmt.Fprintln(&text, " ", addr.IPNet, addr.Scope)
 		}
 	}
-	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return "", err
 	}
