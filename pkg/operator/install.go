@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -216,10 +217,12 @@ func put(path string, text []byte, mode os.FileMode) (info os.FileInfo, changed 
 // sweep removes what killed installs left. Another one that is at work now
 // needs seconds.
 func sweep(path string) {
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new-*")) // no error with this pattern
-	for _, file := range left {
-		if info, err := os.Lstat(file); err == nil && time.Since(info.ModTime()) > time.Minute {
-			_ = os.Remove(file)
+	dir, prefix := filepath.Dir(path), "."+filepath.Base(path)+".new-"
+	entries, _ := os.ReadDir(dir) // the install itself reports what is wrong with it
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err == nil && strings.HasPrefix(entry.Name(), prefix) && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(filepath.Join(dir, entry.Name()))
 		}
 	}
 }

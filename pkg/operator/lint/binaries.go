@@ -112,7 +112,7 @@ func (l *linter) ask(path string) ([]string, error) {
 	if a, ok := l.asked[path]; ok {
 		return a.versions, a.err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), answerTime, fmt.Errorf("no answer in %v", answerTime))
 	defer cancel()
 	var a answer
 	info, err := invoke.GetVersionInfo(ctx, path, &delegate.Exec{Stderr: io.Discard})

@@ -6,6 +6,7 @@ package lint
 import (
 	"slices"
 	"strings"
+	"unicode"
 
 	"multus-cni/pkg/netconf"
 )
@@ -120,7 +121,12 @@ func near(a, b string) bool {
 }
 
 func fold(word string) string {
-	return strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(word, "-", ""), "_", ""))
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, word)
 }
 
 // distance is the number of letters to change, insert, drop or swap with the
