@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
@@ -90,7 +91,7 @@ func (o *operator) printReport(file string, report *lint.Report) error {
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", file, f.Line, f.Column)
 		}
-		_, _ = fmt.Fprintf(o.stderr, "%s: %s: %s\n", where, severity(f), f.Error())
+		_, _ = fmt.Fprintf(o.stderr, "%s: %s: %s\n", where, severity(f), oneLine(f.Error()))
 	}
 	summary := count(report.Warnings(), "warning")
 	if n := report.Errors(); n > 0 {
@@ -98,6 +99,17 @@ func (o *operator) printReport(file string, report *lint.Report) error {
 		return nil
 	}
 	return o.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
+}
+
+// oneLine makes spaces of control characters: keys of a conf and errors of
+// plugins may hold any.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // interfaces lists what an ADD makes: "eth0 (flannel) and net0 (ptp)".

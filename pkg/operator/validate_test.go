@@ -151,6 +151,30 @@ func TestValidateAsksForFolders(t *testing.T) {
 	}
 }
 
+func TestValidateRefusesUnsafeFolderOfRecords(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: whose folder it must be depends on who runs multus on the node")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	conf := strings.Replace(goodConf, `"name"`, `"cniDir": "`+dir+`", "name"`, 1)
+	got, code := call(t, nil, conf, "validate", "--cni-path", fakePlugins(t), "-")
+	want := `-:1:35: error: "cniDir" cannot be used: unsafe folder for the records: ` + dir + " is owned by uid 0 with mode 0777"
+	if !strings.HasPrefix(got, want) || code != exitError {
+		t.Errorf("got %q, %d, want %q", got, code, want)
+	}
+}
+
+func TestValidatePutsEachFindingOnOneLine(t *testing.T) {
+	conf := strings.Replace(goodConf, `{"type": "macvlan"}`, `{"type": "macvlan", "capabilities": {"a\n\u001b[31m": true}}`, 1)
+	got, _ := call(t, nil, conf, "validate", "--cni-path", fakePlugins(t), "-")
+	if lines := strings.Split(got, "\n"); len(lines) != 3 || strings.ContainsRune(got, '\x1b') {
+		t.Errorf("got %q, want a line of the warning and one that sums up", got)
+	}
+}
+
 func TestValidateWarnsOfMissingMultus(t *testing.T) {
 	plugins := fakePlugins(t)
 	if err := os.Remove(filepath.Join(plugins, "multus")); err != nil {
