@@ -66,5 +66,5 @@ func main() {
 
 func about() string {
 	return fmt.Sprintf("multus %s: a CNI plugin that gives a pod several network interfaces by calling other CNI plugins.\n"+
-		"It is run by a container runtime, which says in CNI_COMMAND what to do.", version)
+		"A container runtime runs it, and says in CNI_COMMAND what to do. For people: multus help", version)
 }
