@@ -184,7 +184,7 @@ func TestFailingSecondary(t *testing.T) {
 func TestCancelledADD(t *testing.T) {
 	ctx := limited(t)
 	before := machine(t)
-	ok(t, daemon.configure(ctx, "cancelled", conf("cancelled", ptp, `{"type": "slow"}`, primary)))
+	ok(t, daemon.configure(ctx, "cancelled", conf("cancelled", ptp, primary, `{"type": "slow"}`)))
 	p := daemon.newPod("late", &cri.PortMapping{ContainerPort: 80, HostPort: 8080})
 	patience, giveUp := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -197,6 +197,7 @@ func TestCancelledADD(t *testing.T) {
 	add := calls(t, "ADD", "")
 	id := strings.Fields(add[len(add)-1])[1]
 	called(ctx, t, "DEL", id)
+	notOvertaken(t)
 	letGo(t, gate)
 	ok(t, await(ctx, "containerd to forget the pod", func() error {
 		ids, err := daemon.pods(ctx)
@@ -214,7 +215,7 @@ func TestCancelledADD(t *testing.T) {
 func TestKilledDuringADD(t *testing.T) {
 	ctx := limited(t)
 	before := machine(t)
-	ok(t, daemon.configure(ctx, "killed", conf("killed", ptp, `{"type": "slow"}`, primary)))
+	ok(t, daemon.configure(ctx, "killed", conf("killed", ptp, primary, `{"type": "slow"}`)))
 	// interrupt returns the pod, and the gate of the delegate that is still at work when containerd is dead.
 	interrupt := func(name string) (*pod, *os.File) {
 		p := daemon.newPod(name, &cri.PortMapping{ContainerPort: 80, HostPort: 8080})
@@ -222,7 +223,7 @@ func TestKilledDuringADD(t *testing.T) {
 		go func() { interrupted <- p.sandbox(ctx) }()
 		gate := openGate(ctx, t)
 		if machine(t) == before {
-			t.Fatal("the delegate before the slow one made nothing: this would prove nothing")
+			t.Fatal("the delegates before the slow one made nothing: this would prove nothing")
 		}
 		ok(t, daemon.kill())
 		if err := <-interrupted; err == nil {
@@ -244,6 +245,7 @@ func TestKilledDuringADD(t *testing.T) {
 	removed := make(chan error, 1)
 	go func() { removed <- p.remove(ctx) }()
 	called(ctx, t, "DEL", p.id)
+	notOvertaken(t)
 	letGo(t, gate)
 	ok(t, <-removed)
 	same(t, before)
@@ -394,6 +396,16 @@ func openGate(ctx context.Context, t *testing.T) *os.File {
 		return err
 	}))
 	return gate
+}
+
+// notOvertaken gives a DEL that does not wait for the slow delegate's ADD a second to reach that delegate.
+func notOvertaken(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if _, err := os.Stat("/run/overtaken"); err == nil {
+			t.Fatal("DEL reached a delegate that was still in its ADD")
+		}
+	}
 }
 
 func letGo(t *testing.T, gate *os.File) {
