@@ -143,9 +143,8 @@ func (k *Keeper) restore(f *family, present []netlink.Route) error {
 	return nil
 }
 
-// Owners returns the indexes of the delegates that have the default routes,
-// by "ipv4" and "ipv6", and Interfaces through which interfaces these lead. A
-// family without a default route has no entry.
+// Owners returns the indexes of the delegates that have the default routes, by
+// "ipv4" and "ipv6". A family without a default route has no entry.
 func (k *Keeper) Owners() map[string]int {
 	owners := make(map[string]int, 2)
 	for name, f := range k.families() {
@@ -156,7 +155,8 @@ func (k *Keeper) Owners() map[string]int {
 	return owners
 }
 
-// Interfaces: see Owners.
+// Interfaces returns the names of the interfaces through which the default
+// routes lead, as Owners does the delegates.
 func (k *Keeper) Interfaces() (map[string]string, error) {
 	interfaces := make(map[string]string, 2)
 	for name, f := range k.families() {
