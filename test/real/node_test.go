@@ -26,9 +26,9 @@ import (
 const (
 	// insideEnv says to the process that is a node which test to run there.
 	insideEnv = "MULTUS_TEST_NODE"
-	// nodeTimeout bounds one test. The slowest takes a few seconds, the kills
-	// about a minute when the machine is busy.
-	nodeTimeout = 4 * time.Minute
+	// nodeTimeout bounds one test. Most take a few seconds, the kills half a
+	// minute, and all of them many times that when the machine is busy.
+	nodeTimeout = 8 * time.Minute
 )
 
 // node is where one test runs: a machine's root network namespace, as far as
@@ -117,6 +117,23 @@ func (n *node) veth(t *testing.T, name, peer string) {
 	n.ip(t, "link add "+name+" type veth peer name "+peer)
 	n.ip(t, "link set "+name+" up")
 	n.ip(t, "link set "+peer+" up")
+}
+
+// testDir is for what belongs to the test and not to the node.
+const testDir = "/run/test"
+
+// script puts a plugin that is a shell script in front of the others. It finds
+// these in $PLUGINS.
+func (n *node) script(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(testDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	n.path = testDir + ":" + n.plugins
+	text = "#!/bin/sh\nPLUGINS='" + n.plugins + "'\n" + unindent(text) + "\n"
+	if err := os.WriteFile(filepath.Join(testDir, name), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // output runs a command that must succeed.

@@ -162,7 +162,7 @@ func (s *snapshot) nftables(t *testing.T) {
 func (s *snapshot) files(t *testing.T, roots ...string) {
 	for _, root := range roots {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && filepath.Dir(path) != "/run/netns" {
+			if err == nil && !d.IsDir() && filepath.Dir(path) != "/run/netns" && filepath.Dir(path) != testDir {
 				s.add("file %s", path)
 			}
 			return err
