@@ -287,10 +287,10 @@ func TestStatus(t *testing.T) {
 	proved("NetworkReady is false while a delegate's STATUS fails, with its words, and true again afterwards")
 }
 
-// limited is a context that ends with the test, and after two minutes.
+// limited is a context that ends with the test, and after five minutes.
 func limited(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

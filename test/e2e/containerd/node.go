@@ -227,9 +227,9 @@ func (n *node) pods(ctx context.Context) ([]string, error) {
 	return ids, err
 }
 
-// await calls ok until it returns nil, 30 seconds at most.
+// await calls ok until it returns nil, a minute at most.
 func await(ctx context.Context, what string, ok func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		err := ok()
