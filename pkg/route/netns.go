@@ -13,12 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"runtime"
 	"slices"
 
 	"github.com/containernetworking/plugins/pkg/netlinksafe"
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,14 +36,117 @@ const ownNetns = "/proc/thread-self/ns/net"
 // Netns is a pod's network namespace. It holds a netlink socket in there; the
 // thread itself has never more than stepped in to open it.
 type Netns struct {
-	ID     string // device and inode, see ID
+	ID     string // see ID
 	handle netlinksafe.Handle
 }
 
-// ID returns device and inode of the network namespace at path, which tell it
-// from any other that exists at the same time. It returns ErrNotExist when
-// there is none.
+// ID returns what tells the network namespace at path from any other of this
+// boot: device and inode and, since an inode number is used again as soon as
+// it is free, the cookie that Linux has given out since 5.14
+// (SO_NETNS_COOKIE). It returns ErrNotExist when there is no namespace.
 func ID(path string) (string, error) {
+	file, err := ns.GetNS(path)
+	if err != nil {
+		return "", openError(path, err)
+	}
+	defer file.Close()
+	var id string
+	err = visit(file, func() (err error) {
+		id, err = idHere()
+		return err
+	})
+	return id, err
+}
+
+// IsOwn tells whether the network namespace at path is the caller's.
+func IsOwn(path string) (bool, error) {
+	own, err := inode(ownNetns)
+	if err != nil {
+		return false, err
+	}
+	other, err := inode(path)
+	if errors.Is(err, ErrNotExist) {
+		return false, nil
+	}
+	return own == other, err
+}
+
+// Open enters the network namespace at path for as long as it takes to open a
+// netlink socket. It returns ErrNotExist when there is none, and ErrOwn when
+// it is the caller's and that is not allowed.
+func Open(path string, allowOwn bool) (*Netns, error) {
+	file, err := ns.GetNS(path)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	defer file.Close()
+	own, err := IsOwn(path)
+	if err != nil {
+		return nil, err
+	}
+	if own && !allowOwn {
+		return nil, ErrOwn
+	}
+	n := &Netns{}
+	err = visit(file, func() (err error) {
+		if n.ID, err = idHere(); err != nil {
+			return err
+		}
+		n.handle, err = netlinksafe.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("enter %s: %w", path, err)
+	}
+	return n, nil
+}
+
+// visit runs do inside of a network namespace. When the thread cannot be
+// brought back, it stays locked to the goroutine, and the caller must do
+// nothing more: plugins that it started would work in the pod.
+func visit(file ns.NetNS, do func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open(ownNetns)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open the own network namespace: %w", err)
+	}
+	defer home.Close()
+	if err := file.Set(); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	err = do()
+	if backErr := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); backErr != nil {
+		return errors.Join(fmt.Errorf("come back to the own network namespace: %w", backErr), err)
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
+// idHere is the ID of the network namespace that the thread is in.
+func idHere() (string, error) {
+	id, err := inode(ownNetns)
+	if err != nil {
+		return "", err
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open a socket: %w", err)
+	}
+	defer unix.Close(fd)
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if errors.Is(err, unix.ENOPROTOOPT) { // before Linux 5.14
+		return id, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the cookie of the network namespace: %w", err)
+	}
+	return fmt.Sprintf("%s:%d", id, cookie), nil
+}
+
+// inode returns device and inode of what is at path.
+func inode(path string) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -51,53 +155,6 @@ func ID(path string) (string, error) {
 		return "", fmt.Errorf("stat %s: %w", path, err)
 	}
 	return fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
-}
-
-// IsOwn tells whether the network namespace at path is the caller's.
-func IsOwn(path string) (bool, error) {
-	own, err := ID(ownNetns)
-	if err != nil {
-		return false, err
-	}
-	other, err := ID(path)
-	if errors.Is(err, ErrNotExist) {
-		return false, nil
-	}
-	return own == other, err
-}
-
-// Open enters the network namespace at path for as long as it takes to open a
-// netlink socket. The caller must be locked to its thread.
-//
-// It returns ErrNotExist when there is no namespace, and ErrOwn when it is the
-// caller's and that is not allowed. When the thread cannot be brought back,
-// the error says so, and the caller must do nothing more.
-func Open(path string, allowOwn bool) (*Netns, error) {
-	own, err := ID(ownNetns)
-	if err != nil {
-		return nil, err
-	}
-	file, err := ns.GetNS(path)
-	if err != nil {
-		return nil, openError(path, err)
-	}
-	defer file.Close()
-	id, err := ID(path)
-	if err != nil {
-		return nil, err
-	}
-	if id == own && !allowOwn {
-		return nil, ErrOwn
-	}
-	handle, err := netlinksafe.NewHandleAt(netns.NsHandle(file.Fd()), unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open a netlink socket in %s: %w", path, err)
-	}
-	if now, _ := ID(ownNetns); now != own {
-		handle.Close()
-		return nil, fmt.Errorf("leave %s: the thread is in network namespace %q now instead of %q", path, now, own)
-	}
-	return &Netns{ID: id, handle: handle}, nil
 }
 
 func openError(path string, err error) error {

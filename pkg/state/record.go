@@ -33,7 +33,7 @@ type Record struct {
 	IfName      string `json:"ifname"`
 
 	Netns   string `json:"netns"`   // path, as CNI_NETNS gave it
-	NetnsID string `json:"netnsID"` // device and inode of the namespace, as "4:4026532281"
+	NetnsID string `json:"netnsID"` // what tells it from others of this boot, see route.ID
 	BootID  string `json:"bootID"`  // of the boot in which the pod was attached, see random(4)
 
 	CNIVersion    string         `json:"cniVersion"` // of the conf
