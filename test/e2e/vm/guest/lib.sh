@@ -15,7 +15,8 @@ proved() {
 }
 
 fail() {
-    echo "failed: $*" >&3
+    echo "failed: $*" | tr '\n' ' ' >&3
+    echo >&3
     echo "== $*; now:"
     state
     for pod in /run/netns/*; do
@@ -97,6 +98,11 @@ primary_result() {
         grep -qF "$want" /run/result || fail "no $want in the result: $(cat /run/result)"
     done
     ! grep -q '"net[0-9]"' /run/result || fail "a secondary in the result: $(cat /run/result)"
+}
+
+# masquerades iptables|ip6tables: so that its absence later says something.
+masquerades() {
+    "$1-save" -t nat | grep -q '^-A CNI-.* MASQUERADE' || fail "no $1 rule while the pods are attached"
 }
 
 # reach NAME PREFIX FROM TO: over that network alone. A VF's carrier can lag by
