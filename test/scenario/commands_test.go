@@ -25,11 +25,11 @@ import (
 
 const (
 	// patience is how long a scenario waits for what must happen.
-	patience = 20 * time.Second
-	// quietFor is how long `stuck` looks on. Nothing can be slow enough to make
-	// it fail a right multus.
-	quietFor = 300 * time.Millisecond
-	poll     = 2 * time.Millisecond
+	patience = 30 * time.Second
+	// lookOn is how long `stuck` looks on at least. No machine is slow enough to
+	// make it fail a right multus.
+	lookOn = 200 * time.Millisecond
+	poll   = 2 * time.Millisecond
 )
 
 // scenario is the state of one script.

@@ -28,7 +28,7 @@ import (
 )
 
 // heldAtMost ends a process that a scenario forgot to release.
-const heldAtMost = 30 * time.Second
+const heldAtMost = time.Minute
 
 // call is one call of a fake.
 type call struct {

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -32,9 +32,29 @@ func TestMain(m *testing.M) {
 		fake()
 	case os.Geteuid() != 0 && !isCommand:
 		os.Exit(asRoot())
+	case isCommand:
+		runMultus()
 	default:
-		testscript.Main(suite{m}, map[string]func(){"cni": runMultus})
+		testscript.Main(suite{m, tempDir()}, map[string]func(){"cni": runMultus})
 	}
+}
+
+// tempDir makes a folder for all temporary files, which goes on Ctrl-C too.
+func tempDir() string {
+	dir, err := os.MkdirTemp("", "scenario")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Setenv("TMPDIR", dir)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
+	go func() {
+		<-signals
+		os.RemoveAll(dir)
+		os.Exit(1)
+	}()
+	return dir
 }
 
 // asRoot runs the tests again as root of a user namespace.
@@ -55,9 +75,13 @@ func asRoot() int {
 
 // suite are the tests, and a multus to test: the one that $MULTUS names, as
 // ./build test does, or one built for them.
-type suite struct{ *testing.M }
+type suite struct {
+	*testing.M
+	dir string
+}
 
 func (s suite) Run() int {
+	defer os.RemoveAll(s.dir)
 	// The scenarios wait more than they compute. (-parallel still counts.)
 	if err := flag.Set("test.parallel", "4"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -66,13 +90,7 @@ func (s suite) Run() int {
 	if os.Getenv("MULTUS") != "" {
 		return s.M.Run()
 	}
-	dir, err := os.MkdirTemp("", "scenario")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	multus := filepath.Join(dir, "multus")
+	multus := filepath.Join(s.dir, "multus")
 	build := exec.Command("go", "build", "-o", multus, "./cmd/multus")
 	build.Dir = filepath.Join("..", "..")
 	build.Env = append(os.Environ(), "GOFLAGS=-mod=vendor", "GOWORK=off", "CGO_ENABLED=0")
@@ -90,7 +108,6 @@ func TestScenarios(t *testing.T) {
 		Setup:              setup,
 		Cmds:               commands,
 		RequireUniqueNames: true,
-		Deadline:           time.Now().Add(4 * time.Minute),
 	})
 }
 
@@ -106,10 +123,8 @@ func setup(env *testscript.Env) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	for _, dir := range []string{"/run", "/var/lib/cni"} {
-		if err := mountEmpty(dir); err != nil {
-			return err
-		}
+	if err := coverFolders(); err != nil {
+		return err
 	}
 	if err := makeNetns("pod"); err != nil {
 		return err
@@ -132,14 +147,18 @@ func setup(env *testscript.Env) error {
 	return s.install(usual)
 }
 
-// mountEmpty covers a folder with an empty one. It makes the folder if need
-// be: /var/lib/cni is not on every machine.
-func mountEmpty(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+// coverFolders puts empty folders in the place of /run and /var/lib/cni, which
+// is not on every machine.
+func coverFolders() error {
+	const records = "/var/lib/cni"
+	covered := records
+	if _, err := os.Stat(covered); err != nil {
+		covered = filepath.Dir(covered)
 	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
-		return fmt.Errorf("mount an empty %s: %w", dir, err)
+	for _, dir := range []string{"/run", covered} {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mount an empty %s: %w", dir, err)
+		}
 	}
-	return nil
+	return os.MkdirAll(records, 0o755)
 }
