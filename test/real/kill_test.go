@@ -24,6 +24,7 @@ const (
 // TestKill kills multus with SIGKILL at random instants of an ADD and sends
 // DEL at once, as a runtime does that has run out of patience. The plugin that
 // was running goes on, and so does its IPAM plugin: DEL must wait for them.
+// Every second time the conf has changed by then: the record must be there.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	kills := fromEnv(t, killsEnv, 100)
@@ -58,6 +59,7 @@ func (n *node) kill(t *testing.T, kills int, random *rand.Rand) {
 		`{"type": "bridge", "bridge": "br1", "isGateway": true, "ipMasq": true, `+ipam+`"10.1.0.0/24"}}`,
 		`{"type": "ptp", `+ipam+`"10.2.0.0/24"}}`,
 		primary(`{"type": "ptp", "ipMasq": true, `+ipam+`"10.3.0.0/24"}}`))
+	changed := conf("1.0.0", primary(`{"type": "ptp", "name": "changed", `+ipam+`"10.4.0.0/24"}}`))
 	before := n.snapshot(t)
 	p := n.pod(t, "pod1")
 	late := 0                // kills that came after the ADD had ended
@@ -82,7 +84,7 @@ func (n *node) kill(t *testing.T, kills int, random *rand.Rand) {
 			t.Fatal(err)
 		}
 		links[len(p.links(t))]++
-		n.must(t, "DEL", p, c)
+		n.must(t, "DEL", p, []string{c, changed}[i%2])
 		if add.Wait() == nil {
 			late++
 		}

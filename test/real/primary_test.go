@@ -99,36 +99,42 @@ func TestPosition(t *testing.T) {
 				default via 10.1.17.1 dev eth0`,
 			running: func(t *testing.T, n *node, p *pod) {
 				p.mustPing(t, "10.1.17.1", "10.56.217.1", "10.168.1.1")
-				if got := n.flannelVersion(t, "net:pod1:eth0.json"); got != "0.4.0" {
-					t.Errorf("flannel runs at version %q, want 0.4.0", got)
-				}
+				n.recordsWhatWasChosen(t)
 			},
 		}
 		t.Run(place, l.test)
 	}
 }
 
-// flannelVersion returns the CNI version at which a record has flannel.
-func (n *node) flannelVersion(t *testing.T, record string) string {
+// recordsWhatWasChosen: the record has flannel at the version that it speaks,
+// and default routes in the primary's result only. (The plugins' CHECK takes
+// any default route for the one that it looks for.)
+func (n *node) recordsWhatWasChosen(t *testing.T) {
 	t.Helper()
-	text, err := os.ReadFile("/var/lib/cni/multus/" + record)
+	text, err := os.ReadFile("/var/lib/cni/multus/net:pod1:eth0.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r struct {
+	var record struct {
 		Delegates []struct {
-			Plugins []struct{ Type, CNIVersion string }
+			IfName  string
+			Plugins []struct{ CNIVersion string }
+			Result  json.RawMessage
 		}
 	}
-	if err := json.Unmarshal(text, &r); err != nil {
+	if err := json.Unmarshal(text, &record); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range r.Delegates {
-		if d.Plugins[0].Type == "flannel" {
-			return d.Plugins[0].CNIVersion
+	for _, d := range record.Delegates {
+		version, hasDefault := "1.0.0", d.IfName == "eth0"
+		if hasDefault {
+			version = "0.4.0"
+		}
+		if d.Plugins[0].CNIVersion != version || bytes.Contains(d.Result, []byte("0.0.0.0/0")) != hasDefault {
+			t.Errorf("%s is recorded with version %s and the result %s; want version %s, a default route %v",
+				d.IfName, d.Plugins[0].CNIVersion, d.Result, version, hasDefault)
 		}
 	}
-	return ""
 }
 
 // TestPositionDualStack is TestPosition where every network brings a default
