@@ -12,7 +12,6 @@ package calllog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -54,16 +53,22 @@ func Open(path, level string) (*Log, error) {
 // open opens the file for appending. A line is one write, and the kernel does
 // not let two writes to such a file overlap: no line is torn.
 func open(path string) (*os.File, error) {
-	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE
+	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NONBLOCK
 	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	info, err := file.Stat()
-	if err != nil || info.Size() < maxSize {
-		return file, errors.Join(err)
+	if err == nil && !info.Mode().IsRegular() { // stdout belongs to the protocol, and a fifo may have no reader
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err == nil && info.Size() < maxSize {
+		return file, nil
 	}
 	defer file.Close()
+	if err != nil {
+		return nil, err
+	}
 	if err := rotate(file, path); err != nil {
 		return nil, err
 	}

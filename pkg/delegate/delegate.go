@@ -93,16 +93,20 @@ func (e Env) get(key string) string {
 }
 
 // Add attaches the pod to the delegate's network and returns the result of
-// its last plugin. A version that was chosen on the way stays in d. The result
-// is nil when the plugin returned an empty one. On an error some of the
-// plugins may have run: Del undoes what they did.
-func (r *Runner) Add(ctx context.Context, d *netconf.Delegate, in netconf.Inputs) (types.Result, error) {
+// its last plugin, nil when that is an empty one. A version that was chosen on
+// the way stays in d. On an error some of the plugins may have run: Del undoes
+// what they did, with the last result that note was given. note gets each
+// plugin's result before the next one runs; what it returns ends the ADD.
+func (r *Runner) Add(ctx context.Context, d *netconf.Delegate, in netconf.Inputs, note func(types.Result) error) (types.Result, error) {
 	var result types.Result
 	prev := in.PrevResult
 	for i := range d.Plugins {
 		var err error
 		if result, err = r.add(ctx, d, i, in.RuntimeConfig, prev); err != nil {
 			return nil, failed(d, i, "ADD", err)
+		}
+		if err := note(result); err != nil {
+			return nil, err
 		}
 		if result == nil {
 			prev = nil
@@ -123,7 +127,9 @@ func (r *Runner) add(ctx context.Context, d *netconf.Delegate, i int, rc netconf
 			case stdout.failed:
 			case stdout.empty():
 				result, err = nil, nil
-			case err != nil:
+			case err == nil:
+				err = refuseNulls(stdout.text)
+			default:
 				err = types.NewError(types.ErrDecodingFailure, fmt.Sprintf("unusable result: %v", err), fmt.Sprintf("%.200q", stdout.text))
 			}
 			return err
@@ -146,8 +152,29 @@ func (t *tee) ExecPlugin(ctx context.Context, path string, stdin []byte, environ
 }
 
 func (t *tee) empty() bool {
-	text := string(bytes.TrimSpace(t.text))
-	return text == "" || text == "{}" || text == "null"
+	if len(bytes.TrimSpace(t.text)) == 0 {
+		return true
+	}
+	var members map[string]json.RawMessage
+	return json.Unmarshal(t.text, &members) == nil && len(members) == 0
+}
+
+// refuseNulls returns an error for a result that has null in the place of an
+// interface, an address or a route: cni's converters would follow it.
+func refuseNulls(result []byte) error {
+	type lists struct{ Interfaces, IPs, Routes []json.RawMessage }
+	var r struct {
+		lists
+		IP4, IP6 lists
+	}
+	if err := json.Unmarshal(result, &r); err != nil {
+		return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("unusable result: %v", err), "")
+	}
+	all := slices.Concat(r.Interfaces, r.IPs, r.Routes, r.IP4.Routes, r.IP6.Routes)
+	if slices.ContainsFunc(all, func(m json.RawMessage) bool { return string(m) == "null" }) {
+		return types.NewError(types.ErrDecodingFailure, "unusable result: null in a list of interfaces, ips or routes", "")
+	}
+	return nil
 }
 
 // Del detaches the pod from the delegate's network: the plugins in reverse,
@@ -231,7 +258,8 @@ func (r *Runner) call(ctx context.Context, d *netconf.Delegate, i int, verb stri
 			return nil
 		}
 		converted := in
-		if converted.PrevResult, err = asVersion(in.PrevResult, p.CNIVersion); err != nil {
+		converted.PrevResult, err = asVersion(in.PrevResult, p.CNIVersion)
+		if err != nil && verb != "DEL" { // a DEL is better without a prevResult than not at all
 			return err
 		}
 		return run(path, d.Request(i, converted), env)
@@ -283,6 +311,9 @@ func asVersion(result json.RawMessage, cniVersion string) (json.RawMessage, erro
 	}
 	if has.CNIVersion == "" || has.CNIVersion == cniVersion {
 		return result, nil
+	}
+	if err := refuseNulls(result); err != nil {
+		return nil, err
 	}
 	typed, err := create.Create(has.CNIVersion, result)
 	if err != nil {

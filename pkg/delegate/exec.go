@@ -30,6 +30,9 @@ const (
 	// is waited for.
 	busyRetries = 50
 	busyPause   = 100 * time.Millisecond
+	// guardFD is the descriptor under which a plugin inherits its guard's file:
+	// scripts use the first ten for themselves.
+	guardFD = 19
 )
 
 // Guard tells the next operation on an attachment that a plugin is still
@@ -121,6 +124,9 @@ func (e *Exec) runOnce(ctx context.Context, path string, s *stdio, environ []str
 			return err
 		}
 		defer func() { e.Guard.Leave(killed) }()
+		for len(files) < guardFD {
+			files = append(files, ^uintptr(0)) // closed in the plugin
+		}
 		files = append(files, inherited.Fd())
 	}
 	pid, err := syscall.ForkExec(path, []string{path}, &syscall.ProcAttr{Env: environ, Files: files})

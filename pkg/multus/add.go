@@ -43,6 +43,9 @@ func (m *Multus) Add(ctx context.Context, args *skel.CmdArgs) error {
 	}
 	defer netns.Close()
 	unlock, err := a.lock(ctx)
+	if errors.Is(err, state.ErrNoName) {
+		return types.NewError(types.ErrInvalidNetworkConfig, err.Error(), "")
+	}
 	if err != nil {
 		return ioError(err)
 	}
@@ -132,6 +135,9 @@ func newRecord(conf *netconf.Conf, args *skel.CmdArgs, netns *route.Netns) (*sta
 func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *state.Record, netns *route.Netns) (err error) {
 	started := 0
 	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("multus itself is broken: %v", p)
+		}
 		if err != nil {
 			err = a.rollback(context.WithoutCancel(ctx), record, started, err)
 		}
@@ -152,7 +158,9 @@ func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *sta
 		}
 		started++
 		err = a.logged("ADD", &d.Delegate, &results[i], func() (err error) {
-			results[i], err = a.runner.Add(ctx, &d.Delegate, in)
+			results[i], err = a.runner.Add(ctx, &d.Delegate, in, func(result types.Result) error {
+				return a.keep(record, d, result)
+			})
 			return err
 		})
 		if err != nil {
@@ -160,9 +168,6 @@ func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *sta
 		}
 		if d.Primary && results[i] == nil {
 			return types.NewError(types.ErrInternal, fmt.Sprintf("delegate %d %q (%s): ADD: the primary returned no result", i, d.Plugins[0].Type, d.IfName), "")
-		}
-		if d.Result, err = encode(results[i]); err != nil {
-			return err
 		}
 		if err = keeper.Ran(i, d.Primary); err != nil {
 			return fmt.Errorf("default route after delegate %d: %w", i, err)
@@ -178,6 +183,19 @@ func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *sta
 		return fmt.Errorf("stopped: %w", err)
 	}
 	return a.print(results[primaryOf(conf.Delegates)], conf.CNIVersion)
+}
+
+// keep puts what a plugin returned into the record. Of a list it is on disk
+// before the next plugin runs: plugins like firewall find what they made through
+// their prevResult alone.
+func (a *attachment) keep(record *state.Record, d *state.Delegate, result types.Result) (err error) {
+	if d.Result, err = encode(result); err != nil || !d.List {
+		return err
+	}
+	if err := a.store.Save(record); err != nil {
+		return ioError(err)
+	}
+	return nil
 }
 
 // rollback undoes the delegates that were started. It returns the error that

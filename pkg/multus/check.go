@@ -41,7 +41,7 @@ func (m *Multus) Check(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if netns.ID != record.NetnsID {
+	if !isOf(record, args.Netns) {
 		return types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS=%s is another network namespace than the one the pod was attached in", args.Netns), "")
 	}
 	var secondaries []string

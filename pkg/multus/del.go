@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -35,16 +36,11 @@ func (m *Multus) Del(ctx context.Context, args *skel.CmdArgs) error {
 		}
 	}
 	a := m.attachment(conf, args.ContainerID, args.IfName, m.Env)
-	return a.detach(ctx, conf, args.Netns, func() error {
-		if confErr != nil {
-			return confErr
-		}
-		return a.deleteConf(ctx, conf, args.Netns)
-	})
+	return a.detach(ctx, conf, args.Netns, func() error { return a.deleteConf(ctx, conf, confErr, args.Netns) })
 }
 
-// detach undoes one attachment; without a record it calls withoutRecord. It
-// goes on without a lock where none can be made: a disk that is full or
+// detach undoes one attachment; without a record that can be read it calls
+// withoutRecord. It goes on without a lock where none can be made: a disk that is full or
 // read-only must not keep a pod from being deleted.
 func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, netns string, withoutRecord func() error) error {
 	switch unlock, err := a.lock(ctx); {
@@ -65,15 +61,18 @@ func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, netns strin
 		return a.undo(ctx, record, netns)
 	case errors.As(err, &damaged):
 		a.warn("%v: put aside, and what the conf lists is deleted instead", errors.Join(damaged, damaged.PutAside()))
-		return a.deleteConf(ctx, conf, netns)
-	case errors.Is(err, state.ErrNotExist):
+		return withoutRecord()
+	case errors.Is(err, state.ErrNotExist), errors.Is(err, state.ErrNoName):
 		return withoutRecord()
 	}
 	return err
 }
 
 // deleteConf deletes what an ADD with this conf would have made.
-func (a *attachment) deleteConf(ctx context.Context, conf *netconf.Conf, netns string) error {
+func (a *attachment) deleteConf(ctx context.Context, conf *netconf.Conf, confErr error, netns string) error {
+	if confErr != nil {
+		return confErr
+	}
 	if err := conf.Plan(a.key.IfName); err != nil {
 		return err
 	}
@@ -108,13 +107,18 @@ func (a *attachment) undo(ctx context.Context, record *state.Record, netns strin
 
 // delete runs DEL on delegates in reverse, each whatever the others do.
 //
-// If so wanted, one that fails although its interface is not in the pod is
-// called again without a netns. host-device, for one, cannot be deleted twice
-// otherwise, so that a DEL which failed half-way could never succeed.
+// If so wanted, one that fails though its interface was not in the pod even
+// before is called again without a netns. host-device, for one, cannot be
+// deleted twice otherwise, so that a DEL which failed half-way could never
+// succeed. (A rollback leaves that to the DEL that follows it.)
 func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, runtimeConfig netconf.Object, netns string, again bool) error {
 	inside, outside := a.runner, a.runner
 	if outside.Env = a.runner.Env.With("CNI_NETNS="); netns == "" {
 		inside = outside
+	}
+	var gone []string
+	if again && netns != "" {
+		gone = absent(netns, delegates)
 	}
 	var errs []error
 	for i := len(delegates) - 1; i >= 0; i-- {
@@ -122,7 +126,7 @@ func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, run
 		in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: delegates[i].Result}
 		err := a.logged("DEL", d, nil, func() error {
 			err := inside.Del(ctx, d, in)
-			if err == nil || !again || netns == "" || !isAbsent(netns, d.IfName) {
+			if err == nil || !slices.Contains(gone, d.IfName) {
 				return err
 			}
 			return outside.Del(ctx, d, in)
@@ -134,16 +138,22 @@ func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, run
 	return delegate.Join(errs)
 }
 
-// isAbsent tells whether an interface is not in a network namespace, or that
-// is gone.
-func isAbsent(path, ifname string) bool {
-	netns, err := route.Open(path, false)
-	if err != nil {
-		return errors.Is(err, route.ErrNotExist)
+// absent returns the interfaces that are not in a network namespace: all of
+// them when that is gone, none when it cannot be looked into.
+func absent(path string, delegates []state.Delegate) []string {
+	var names, present []string
+	for _, d := range delegates {
+		names = append(names, d.IfName)
 	}
-	defer netns.Close()
-	present, err := netns.Present([]string{ifname})
-	return err == nil && len(present) == 0
+	netns, err := route.Open(path, true)
+	if err == nil {
+		defer netns.Close()
+		present, err = netns.Present(names)
+	}
+	if err != nil && !errors.Is(err, route.ErrNotExist) {
+		return nil
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(present, name) })
 }
 
 // loadAny reads the attachment's record or, when there is none, the one that

@@ -82,15 +82,23 @@ func (m *Multus) collect(ctx context.Context, stdin []byte, conf *netconf.Conf, 
 		return err
 	}
 	var netns, cniArgs string
-	if record, err := (state.Store{Dir: conf.CNIDir}).Load(key); err == nil {
+	record, err := state.Store{Dir: conf.CNIDir}.Load(key)
+	damaged := errors.As(err, new(*state.DamagedError))
+	if err == nil {
 		cniArgs = record.CNIArgs
 		if isOf(record, record.Netns) {
 			netns = record.Netns
 		}
 	}
 	env := m.Env.With("CNI_CONTAINERID="+key.ContainerID, "CNI_NETNS="+netns, "CNI_ARGS="+cniArgs)
-	gone := func() error { return nil } // a DEL was faster
-	if err := m.attachment(conf, key.ContainerID, key.IfName, env).detach(ctx, own, netns, gone); err != nil {
+	a := m.attachment(conf, key.ContainerID, key.IfName, env)
+	withoutRecord := func() error {
+		if !damaged {
+			return nil // a DEL was faster
+		}
+		return a.deleteConf(ctx, own, nil, netns)
+	}
+	if err := a.detach(ctx, own, netns, withoutRecord); err != nil {
 		e := *delegate.AsError(err)
 		e.Msg = fmt.Sprintf("container %s (%s): %s", key.ContainerID, key.IfName, e.Msg)
 		return &e

@@ -5,6 +5,7 @@ package multus
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -27,7 +28,7 @@ type Verb func(context.Context, *skel.CmdArgs) error
 // Logged runs a verb and notes in the log, if the conf names one, how it went.
 func (m *Multus) Logged(ctx context.Context, name string, verb Verb, args *skel.CmdArgs) error {
 	start := time.Now()
-	err := verb(ctx, args)
+	err := safely(func() error { return verb(ctx, args) })
 	if m.log == nil {
 		return err
 	}
@@ -47,6 +48,16 @@ func (m *Multus) Logged(ctx context.Context, name string, verb Verb, args *skel.
 	}
 	m.log.Close()
 	return err
+}
+
+// safely makes an error of a panic: stdout must get a document all the same.
+func safely(run func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("multus itself is broken: %v", p)
+		}
+	}()
+	return run()
 }
 
 func (m *Multus) openLog(conf *netconf.Conf) {

@@ -338,7 +338,7 @@ func TestUninstall(t *testing.T) {
 	h.write(filepath.Join(h.conf, "30-list.conflist"), `{"plugins": [{"type": "tuning"}, {"type": "multus", "cniDir": "`+records+`"}]}`)
 	h.write(filepath.Join(h.conf, "40-broken.conf"), `{"type": "multus"`)
 	h.write(filepath.Join(h.conf, "notes"), `{"type": "multus"}`)
-	record := &state.Record{Network: "demo", ContainerID: "c1", IfName: "eth0", Delegates: []state.Delegate{aDelegate("eth0", "demo", `{}`, "ptp")}}
+	record := &state.Record{Network: "demo", ContainerID: "c1", IfName: "eth0", NetnsID: "4:1", Delegates: []state.Delegate{aDelegate("eth0", "demo", `{}`, "ptp")}}
 	if err := (state.Store{Dir: records}).Save(record); err != nil {
 		t.Fatal(err)
 	}

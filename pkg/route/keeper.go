@@ -184,8 +184,12 @@ func (n *Netns) Verify(expected map[string]string, others []string) error {
 		return err
 	}
 	through := map[string][]string{}
+	var hops []netlink.Route
 	for _, r := range routes {
-		name, err := n.linkName(linkIndex(r))
+		hops = append(hops, nextHops(r)...)
+	}
+	for _, r := range hops {
+		name, err := n.linkName(r.LinkIndex)
 		if err != nil {
 			return err
 		}

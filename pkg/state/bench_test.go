@@ -19,7 +19,7 @@ func benchRecord(b *testing.B) (Store, *Record) {
 	if err := conf.Plan("eth0"); err != nil {
 		b.Fatal(err)
 	}
-	r := &Record{Network: "net", ContainerID: "c1", IfName: "eth0"}
+	r := &Record{Network: "net", ContainerID: "c1", IfName: "eth0", NetnsID: "4:1"}
 	for _, d := range conf.Delegates {
 		r.Delegates = append(r.Delegates, Delegate{Delegate: d, Result: []byte(`{"ips":[{"address":"10.1.0.2/24"}]}`)})
 	}

@@ -15,7 +15,7 @@ import (
 
 func TestEntriesTellWhatLiesInTheFolder(t *testing.T) {
 	s := Store{Dir: t.TempDir()}
-	good := &Record{Network: "demo", ContainerID: "c1", IfName: "eth0", Delegates: []Delegate{
+	good := &Record{Network: "demo", ContainerID: "c1", IfName: "eth0", NetnsID: "4:1", Delegates: []Delegate{
 		{Delegate: netconf.Delegate{IfName: "eth0", Plugins: []netconf.Plugin{{Type: "ptp", Config: netconf.Object{}}}}},
 	}}
 	if err := s.Save(good); err != nil {

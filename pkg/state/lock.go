@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +25,7 @@ import (
 // operation is the byte that the multus holds which works on the attachment,
 // and nobody else. running and the bytes behind it are for plugins: one is held
 // by the plugin that multus has started and by whatever that plugin has
-// started, its IPAM plugin. When multus is killed, operation is free at once,
+// started, its IPAM plugin. (Not by those that close what they inherit.) When multus is killed, operation is free at once,
 // and the plugin's byte only when the last of them has ended.
 //
 // When a plugin has ended, multus takes the lock off the open file that the
@@ -136,8 +138,11 @@ func (l *Lock) pluginLives() bool {
 	if err != nil {
 		return true
 	}
-	inherited, err := os.Stat(fmt.Sprintf("/proc/%d/fd/3", pid)) // the first after stdio
-	return err == nil && os.SameFile(ours, inherited)
+	open, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	return slices.ContainsFunc(open, func(fd string) bool {
+		inherited, err := os.Stat(fd)
+		return err == nil && os.SameFile(ours, inherited)
+	})
 }
 
 func (l *Lock) removed() bool {
@@ -158,14 +163,18 @@ func (l *Lock) Enter() (*os.File, error) {
 		return nil, fmt.Errorf("open the plugin's lock: %w", err)
 	}
 	// The first byte is taken when waitForLeftovers has given up on somebody.
-	for free, own := false, (unix.Flock_t{Start: running.Start, Len: 1}); !free; own.Start++ {
-		if free, err = tryLock(file, own); err != nil {
+	for own := (unix.Flock_t{Start: running.Start, Len: 1}); ; own.Start++ {
+		free, err := tryLock(file, own)
+		if err != nil {
 			_ = file.Close()
 			return nil, fmt.Errorf("lock for the plugin: %w", err)
 		}
+		if free {
+			break
+		}
 	}
 	l.plugin = file
-	return file, nil
+	return file, file.Truncate(0) // the id of the plugin before must not be taken for this one's
 }
 
 // Started notes the plugin's process, for pluginLives.

@@ -71,7 +71,13 @@ func decode(text []byte, key Key) (*Record, error) {
 	if len(r.Delegates) == 0 {
 		return nil, errors.New("it lists no delegates")
 	}
+	if r.NetnsID == "" {
+		return nil, errors.New("it does not tell the network namespace")
+	}
 	for i, d := range r.Delegates {
+		if d.Result != nil && d.Result[0] != '{' {
+			return nil, fmt.Errorf("the result of delegate %d is no object", i)
+		}
 		for _, p := range d.Plugins {
 			if p.Type == "" || strings.ContainsAny(p.Type, "/\\\x00") {
 				return nil, fmt.Errorf("delegate %d has no type that is a plugin's name: %q", i, p.Type)

@@ -53,7 +53,7 @@ func newRecord(t *testing.T) *Record {
 		t.Fatal(err)
 	}
 	return &Record{
-		Network: "net", ContainerID: "c1", IfName: "eth0", RuntimeConfig: conf.RuntimeConfig,
+		Network: "net", ContainerID: "c1", IfName: "eth0", NetnsID: "4:1", RuntimeConfig: conf.RuntimeConfig,
 		Delegates: []Delegate{{Delegate: conf.Delegates[0], Result: []byte(`{"big":9007199254740993}`)}},
 	}
 }
@@ -100,14 +100,16 @@ func TestSaveAndLoad(t *testing.T) {
 }
 
 func TestLoadDamaged(t *testing.T) {
-	good := `{"format":1,"network":"net","containerID":"c1","ifname":"eth0","delegates":[{"plugins":[{"type":"x","config":{}}]}]}`
+	good := `{"format":1,"network":"net","containerID":"c1","ifname":"eth0","netnsID":"4:1","delegates":[{"result":{},"plugins":[{"type":"x","config":{}}]}]}`
 	tests := map[string]string{
 		"empty":             ``,
 		"torn":              good[:len(good)-20],
 		"an array":          `[]`,
 		"another format":    strings.Replace(good, `"format":1`, `"format":2`, 1),
 		"another container": strings.Replace(good, `c1`, `c2`, 1),
-		"no delegates":      strings.Replace(good, `{"plugins":[{"type":"x","config":{}}]}`, ``, 1),
+		"no delegates":      strings.Replace(good, `{"result":{},"plugins":[{"type":"x","config":{}}]}`, ``, 1),
+		"no netns":          strings.Replace(good, `4:1`, ``, 1),
+		"no result":         strings.Replace(good, `"result":{}`, `"result":5`, 1),
 		"no plugins":        strings.Replace(good, `{"type":"x","config":{}}`, ``, 1),
 		"a path as type":    strings.Replace(good, `"x"`, `"../x"`, 1),
 	}

@@ -34,6 +34,10 @@ const (
 // ErrNotExist says that an attachment has no record.
 var ErrNotExist = errors.New("no record")
 
+// ErrNoName says that an attachment makes no file name: there cannot be a
+// record of it.
+var ErrNoName = errors.New("no file name for a record")
+
 // ErrUnsafe says that others than the user who runs multus could write to the
 // folder of the records.
 var ErrUnsafe = errors.New("unsafe folder for the records")
@@ -74,13 +78,13 @@ func (s Store) Prepare() error {
 func (s Store) path(key Key, suffix string) (string, error) {
 	for _, part := range []string{key.Network, key.ContainerID, key.IfName} {
 		if part == "" || part[0] == '.' || strings.ContainsAny(part, separator+"/\x00") {
-			return "", fmt.Errorf("%q cannot be part of a record's file name", part)
+			return "", fmt.Errorf("%w: %q cannot be part of it", ErrNoName, part)
 		}
 	}
 	name := strings.Join([]string{key.Network, key.ContainerID, key.IfName}, separator) + recordSuffix
 	if len(name)+len(damagedSuffix) > unix.NAME_MAX {
-		return "", fmt.Errorf("the names of network, container and interface are %d bytes too long for a record's file name",
-			len(name)+len(damagedSuffix)-unix.NAME_MAX)
+		return "", fmt.Errorf("%w: the names of network, container and interface are %d bytes too long",
+			ErrNoName, len(name)+len(damagedSuffix)-unix.NAME_MAX)
 	}
 	return filepath.Join(s.Dir, name+suffix), nil
 }
