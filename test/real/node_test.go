@@ -9,6 +9,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containernetworking/plugins/pkg/netlinksafe"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -159,7 +161,7 @@ type programs struct {
 	once            sync.Once
 	err             error
 	multus, plugins string
-	temp            string
+	temp            string // folder, for what is built
 }
 
 var built programs
@@ -170,10 +172,22 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
-	code := m.Run()
-	if built.temp != "" {
-		os.RemoveAll(built.temp)
+	if os.Getenv(insideEnv) != "" {
+		os.Exit(m.Run())
 	}
+	var err error
+	if built.temp, err = os.MkdirTemp("", "multus-real-"); err != nil {
+		panic(err)
+	}
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
+	go func() {
+		<-interrupted
+		_ = os.RemoveAll(built.temp)
+		os.Exit(1) // and with this process, its nodes: see inNode
+	}()
+	code := m.Run()
+	_ = os.RemoveAll(built.temp)
 	os.Exit(code)
 }
 
@@ -201,9 +215,6 @@ func (p *programs) find(t *testing.T) error {
 	}
 	p.multus, p.plugins = os.Getenv(multusEnv), os.Getenv(pluginsEnv)
 	if p.multus == "" {
-		if p.temp, err = os.MkdirTemp("", "multus-real-"); err != nil {
-			return err
-		}
 		p.multus = filepath.Join(p.temp, "multus")
 		build := exec.CommandContext(t.Context(), "go", "build", "-o", p.multus, "./cmd/multus")
 		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=vendor")
@@ -241,7 +252,7 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 func settle(t *testing.T) {
 	t.Helper()
 	waitFor(t, "IPv6 addresses that are no longer tentative", func() bool {
-		addrs, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+		addrs, err := netlinksafe.AddrList(nil, netlink.FAMILY_V6)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containernetworking/plugins/pkg/netlinksafe"
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -72,7 +73,7 @@ func (p *pod) text(t *testing.T) string {
 	t.Helper()
 	var lines []string
 	p.inside(t, func() error {
-		links, err := netlink.LinkList()
+		links, err := netlinksafe.LinkList()
 		if err != nil {
 			return err
 		}
@@ -85,7 +86,7 @@ func (p *pod) text(t *testing.T) string {
 			}
 			line := attrs.Name + " " + link.Type()
 			for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-				addrs, err := netlink.AddrList(link, family)
+				addrs, err := netlinksafe.AddrList(link, family)
 				if err != nil {
 					return err
 				}
@@ -110,7 +111,7 @@ func (p *pod) links(t *testing.T) []string {
 	t.Helper()
 	var names []string
 	p.inside(t, func() error {
-		links, err := netlink.LinkList()
+		links, err := netlinksafe.LinkList()
 		for _, link := range links {
 			if name := link.Attrs().Name; name != "lo" {
 				names = append(names, name)
@@ -126,7 +127,7 @@ func (p *pod) links(t *testing.T) []string {
 func defaultRoutes(names map[int]string) ([]string, error) {
 	var lines []string
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		routes, err := netlinksafe.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 		if err != nil {
 			return nil, err
 		}
