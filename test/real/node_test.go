@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -182,7 +183,7 @@ func TestMain(m *testing.M) {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
 	go func() {
-		<-interrupted
+		fmt.Fprintf(os.Stderr, "stopped: %v\n", <-interrupted)
 		_ = os.RemoveAll(built.temp)
 		os.Exit(1) // and with this process, its nodes: see inNode
 	}()
