@@ -279,6 +279,8 @@ func listRuns(t *testing.T, _ *node, p *pod) {
 		}
 		return err
 	})
+	settle(t) // the bridge's own address
+	p.settle(t)
 	for _, address := range []string{"10.2.0.1:18080", "[fd00:2::1]:18080"} {
 		if got, err := p.serve(80, address); err != nil || got != p.id {
 			t.Errorf("connected to %s, got %q, %v, want the pod's answer %q", address, got, err, p.id)
