@@ -48,7 +48,7 @@ func main() {
 	if *quick {
 		b.rounds = 10
 	}
-	if err := b.run(); err != nil {
+	if err := b.all(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -65,7 +65,7 @@ func main() {
 	}
 }
 
-func (b *bench) run() error {
+func (b *bench) all() error {
 	if err := prepare(); err != nil {
 		return err
 	}

@@ -8,46 +8,51 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 )
 
-// cost is what one run of a program cost: the processor time of it and of the
-// processes that it waited for, the time that passed, and its memory.
+// cost is what running one or more programs cost: the processor time of them
+// and of the processes that they waited for, the part of it that is their own,
+// the time that passed, and the memory of the largest.
 type cost struct {
-	cpu, wall time.Duration
-	rss       int64 // KiB
+	cpu, own, wall time.Duration
+	rss            int64 // KiB
 }
 
-func (c cost) plus(d cost) cost { return cost{c.cpu + d.cpu, c.wall + d.wall, max(c.rss, d.rss)} }
+func (c cost) plus(d cost) cost {
+	return cost{c.cpu + d.cpu, c.own + d.own, c.wall + d.wall, max(c.rss, d.rss)}
+}
 
-// program is something to run.
+// program is something to run, count times.
 type program struct {
 	path  string
-	args  []string
+	count int
 	env   []string
 	stdin []byte
 }
 
-func (p program) run() (cost, error) {
-	cmd := exec.Command(p.path, p.args...)
+// run lets spawn start the program: all that is compared is started by the
+// same small program, and what that cost is counted with it.
+func (b *bench) run(p program) (c cost, err error) {
+	cmd := exec.Command(filepath.Join(b.bin, "spawn"), slices.Repeat([]string{p.path}, max(p.count, 1))...)
 	cmd.Env, cmd.Stdin = p.env, bytes.NewReader(p.stdin)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	start := time.Now()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return cost{}, fmt.Errorf("%s %v %v: %w: %s", p.path, p.args, p.env, err, out.Bytes())
+		return cost{}, fmt.Errorf("%s %v: %w: %s", p.path, p.env, err, stderr.Bytes())
 	}
-	wall := time.Since(start)
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return cost{cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall, usage.Maxrss}, nil
+	if _, err := fmt.Fscan(&stdout, &c.cpu, &c.own, &c.wall, &c.rss); err != nil {
+		return cost{}, fmt.Errorf("read what spawn printed: %w", err)
+	}
+	return c, nil
 }
 
 // sum runs programs one after the other.
-func sum(programs ...program) (total cost, err error) {
+func (b *bench) sum(programs ...program) (total cost, err error) {
 	for _, p := range programs {
-		c, err := p.run()
+		c, err := b.run(p)
 		if err != nil {
 			return cost{}, err
 		}
