@@ -44,7 +44,7 @@ func main() {
 	flag.StringVar(&b.multus, "multus", "", "the multus to measure")
 	flag.StringVar(&b.plugins, "plugins", "", "folder of the reference plugins")
 	flag.Parse()
-	b.rounds = 80
+	b.rounds = 160
 	if *quick {
 		b.rounds = 10
 	}
