@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,7 +78,8 @@ func (s Store) Prepare() error {
 // path returns where a file of an attachment is.
 func (s Store) path(key Key, suffix string) (string, error) {
 	for _, part := range []string{key.Network, key.ContainerID, key.IfName} {
-		if part == "" || part[0] == '.' || strings.ContainsAny(part, separator+"/\x00") {
+		if part == "" || part[0] == '.' || strings.ContainsAny(part, separator+"/\x00") ||
+			!utf8.ValidString(part) { // JSON could not hold it
 			return "", fmt.Errorf("%w: %q cannot be part of it", ErrNoName, part)
 		}
 	}
