@@ -60,7 +60,7 @@ var commands = map[string]command{
 	"busy":     plain(1, 1, cmdBusy),
 	"idle":     plain(1, 1, cmdIdle),
 	"calls":    listing(func(s *scenario) ([]string, error) { return s.newCalls() }),
-	"records":  listing(func(s *scenario) ([]string, error) { return recordLines("/var/lib/cni/multus") }),
+	"records":  listing(func(s *scenario) ([]string, error) { return recordLines(recordDir) }),
 	"links":    listing(func(s *scenario) ([]string, error) { return linkLines("/run/netns/pod") }),
 	"defaults": listing(func(s *scenario) ([]string, error) { return defaultLines("/run/netns/pod") }),
 }

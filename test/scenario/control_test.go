@@ -44,8 +44,11 @@ func (s *scenario) newCalls() ([]string, error) {
 	return lines[from:], err
 }
 
+// failer is a scenario, or a test.
+type failer interface{ Fatalf(format string, args ...any) }
+
 // wait waits until done, which says what it is waiting for.
-func wait(ts *testscript.TestScript, what string, done func() bool) {
+func wait(ts failer, what string, done func() bool) {
 	for end := time.Now().Add(patience); !done(); time.Sleep(poll) {
 		if time.Now().After(end) {
 			ts.Fatalf("waited in vain for %s", what)
@@ -53,7 +56,7 @@ func wait(ts *testscript.TestScript, what string, done func() bool) {
 	}
 }
 
-func (s *scenario) await(ts *testscript.TestScript, name string) {
+func (s *scenario) await(ts failer, name string) {
 	wait(ts, "something to be held at "+name, func() bool { return len(s.held(name)) > 0 })
 }
 
@@ -72,13 +75,17 @@ func lives(pid int) bool {
 }
 
 // release goes on when the process that was held has written its last line.
-func (s *scenario) release(ts *testscript.TestScript, name string) {
+func (s *scenario) release(ts failer, name string) {
 	before, err := s.log()
-	ts.Check(err)
+	if err != nil {
+		ts.Fatalf("%v", err)
+	}
 	wait(ts, "somebody to release at "+name, func() bool { return s.open(name) > 0 })
 	wait(ts, name+" to go on", func() bool {
 		now, err := s.log()
-		ts.Check(err)
+		if err != nil {
+			ts.Fatalf("%v", err)
+		}
 		return slices.Contains(now[len(before):], "over "+name)
 	})
 }

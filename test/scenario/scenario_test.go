@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// recordDir is where multus keeps its records unless a conf says otherwise.
+const recordDir = "/var/lib/cni/multus"
+
 // usual are the fakes that every scenario has on CNI_PATH.
 var usual = []string{"sriov", "ptp", "flannel", "tuning", "flannel@0.4.0"}
 
@@ -112,40 +115,46 @@ func TestScenarios(t *testing.T) {
 	})
 }
 
-// setup gives a scenario its namespaces, its pod and its fakes. It runs on the
-// goroutine of the scenario, which stays on this thread from here on; so
-// whatever the scenario starts is in the namespaces too. They go with the
-// thread, which Go ends with the goroutine, since it is never unlocked.
+// setup gives a scenario its namespaces, its pod and its fakes.
 func setup(env *testscript.Env) error {
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("make namespaces for the scenario: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	if err := coverFolders(); err != nil {
+	s, err := newScenario(env.WorkDir)
+	if err != nil {
 		return err
 	}
-	if err := makeNetns("pod"); err != nil {
-		return err
-	}
-	s := &scenario{dir: filepath.Join(env.WorkDir, ".fake"), work: env.WorkDir, busy: map[string]*os.File{}}
 	env.Values[stateKey{}] = s
 	env.Defer(s.releaseAll)
-	for _, dir := range []string{s.dir, filepath.Join(env.WorkDir, "plugins"), filepath.Join(env.WorkDir, "got")} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return err
-		}
-	}
 	env.Setenv("FAKE", s.dir)
 	env.Setenv("MULTUS", os.Getenv("MULTUS"))
 	env.Setenv("CNI_CONTAINERID", "c1")
 	env.Setenv("CNI_NETNS", "/run/netns/pod")
 	env.Setenv("CNI_IFNAME", "eth0")
 	env.Setenv("CNI_PATH", filepath.Join(env.WorkDir, "plugins"))
-	env.Setenv("records", "/var/lib/cni/multus")
-	return s.install(usual)
+	env.Setenv("records", recordDir)
+	return makeNetns("pod")
+}
+
+// newScenario runs on the goroutine of the scenario, which stays on this
+// thread from here on; so whatever the scenario starts is in the namespaces
+// too. They go with the thread, which Go ends with the goroutine, since it is
+// never unlocked.
+func newScenario(work string) (*scenario, error) {
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
+		return nil, fmt.Errorf("make namespaces for the scenario: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return nil, fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := coverFolders(); err != nil {
+		return nil, err
+	}
+	s := &scenario{dir: filepath.Join(work, ".fake"), work: work, busy: map[string]*os.File{}}
+	for _, dir := range []string{s.dir, filepath.Join(work, "plugins"), filepath.Join(work, "got")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.install(usual)
 }
 
 // coverFolders puts empty folders in the place of /run and /var/lib/cni, which
