@@ -84,6 +84,8 @@
 //	exit CODE             exits without a word
 //	kill                  dies of SIGKILL
 //	while FILE OP...      does something while that file is in $WORK
+//	obey FILE             does what that file in $WORK says, one a line, if it
+//	                      is there
 //	insist                fails where the interface is not in the netns, as
 //	                      host-device does on DEL
 //	deaf                  ignores SIGTERM and SIGINT from here on

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -205,6 +206,8 @@ func (c *call) do(op string) error {
 			return nil
 		}
 		return c.do(rest(2))
+	case "obey":
+		return c.obey(words[1])
 	case "unlink":
 		return deleteLink(c.netns, words[1])
 	case "link", "addr", "default":
@@ -265,6 +268,23 @@ func (c *call) do(op string) error {
 		return deleteNetns(words[1])
 	}
 	return errors.New("the fake knows no such thing")
+}
+
+// obey does what a file says, an operation a line.
+func (c *call) obey(name string) error {
+	text, err := os.ReadFile(filepath.Join(os.Getenv("WORK"), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, op := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		if err := c.do(op); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // state puts into the result what the fake has done.
