@@ -128,7 +128,7 @@ func (r *Runner) add(ctx context.Context, d *netconf.Delegate, i int, rc netconf
 			case stdout.empty():
 				result, err = nil, nil
 			case err == nil:
-				err = refuseNulls(stdout.text)
+				err = usable(stdout.text, result)
 			default:
 				err = types.NewError(types.ErrDecodingFailure, fmt.Sprintf("unusable result: %v", err), fmt.Sprintf("%.200q", stdout.text))
 			}
@@ -157,6 +157,22 @@ func (t *tee) empty() bool {
 	}
 	var members map[string]json.RawMessage
 	return json.Unmarshal(t.text, &members) == nil && len(members) == 0
+}
+
+// usable returns an error for a result that could not be handed on: cni reads
+// an address that is missing, but writes "<nil>", which nobody can read.
+func usable(text []byte, result types.Result) error {
+	if err := refuseNulls(text); err != nil {
+		return err
+	}
+	written, err := json.Marshal(result)
+	if err == nil {
+		_, err = create.Create(result.Version(), written)
+	}
+	if err != nil {
+		return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("unusable result: %v", err), fmt.Sprintf("%.200q", text))
+	}
+	return nil
 }
 
 // refuseNulls returns an error for a result that has null in the place of an
