@@ -7,6 +7,6 @@
 // Each test runs on a node of its own: the test binary starts itself again in
 // new network, mount and PID namespaces, with empty /run and /var/lib. When
 // that process ends, however it ends, everything that it made is gone. The
-// tests need root, and the commands ip, nft, iptables-save and
-// ip6tables-save.
+// tests need root, and the commands ip, nft, iptables-save,
+// ip6tables-save and strace.
 package real

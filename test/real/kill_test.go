@@ -4,43 +4,171 @@
 package real
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
+// How many kills there are, on all nodes together, and the seed of what is
+// random in them. Each kill takes half a second.
 const (
-	killsEnv = "MULTUS_KILLS"     // how many, all together
-	seedEnv  = "MULTUS_KILL_SEED" // of the instants
-	// killNodes is on how many nodes they happen side by side.
-	killNodes = 2
-	// killsAMeasure is after how many kills it is measured again how long an
-	// ADD takes. That depends on what else the machine does.
-	killsAMeasure = 10
+	killsOfAddEnv = "MULTUS_KILLS"
+	killsOfDelEnv = "MULTUS_KILLS_DEL"
+	killsOfGCEnv  = "MULTUS_KILLS_GC"
+	racesEnv      = "MULTUS_KILLS_RACE"
+	killSeedEnv   = "MULTUS_KILL_SEED"
 )
 
-// TestKill kills multus with SIGKILL at random instants of an ADD and sends
-// DEL at once, as a runtime does that has run out of patience. The plugin that
-// was running goes on, and so does its IPAM plugin: DEL must wait for them.
-// Every second time the conf has changed by then: the record must be there.
-func TestKill(t *testing.T) {
+const (
+	// killNodes is on how many nodes they happen side by side.
+	killNodes = 2
+	// perKill is a time in which a kill has certainly been dealt with.
+	perKill = 10 * time.Second
+)
+
+// TestKillAdd kills an ADD, or what it runs, and sends DEL at once, as a
+// runtime does that has run out of patience. What multus had started may go on
+// meanwhile: DEL must wait for it. Every second time the conf has changed by
+// then: the record must be there.
+func TestKillAdd(t *testing.T) {
 	t.Parallel()
-	kills := fromEnv(t, killsEnv, 100)
-	seed := fromEnv(t, seedEnv, time.Now().UnixNano()) // each node's own, unless set
-	for i := range int64(killNodes) {
-		t.Run(strconv.FormatInt(i, 10), func(t *testing.T) {
-			inNode(t, func(t *testing.T, n *node) {
-				share := (kills + killNodes - 1) / killNodes
-				t.Logf("%s=%d %s=%d", killsEnv, kills, seedEnv, seed)
-				n.kill(t, int(share), i%2 == 0, rand.New(rand.NewPCG(uint64(seed), uint64(i))))
+	campaign(t, "ADD", killsOfAddEnv, 40, func(t *testing.T, k *killing) {
+		changed := conf("1.0.0", primary(`{"type": "ptp", "name": "changed", `+pool(4)+`}`))
+		p := k.node.pod(t, "pod1")
+		k.rounds(t, p, func(i int, c string, s strike) {
+			p.id = "kill" + strconv.Itoa(i)
+			end := k.strike(t, k.node.command("ADD", p, c), s)
+			k.interfaces[len(p.links(t))]++
+			k.node.must(t, "DEL", p, []string{c, changed}[i%2])
+			end()
+		})
+	})
+}
+
+// TestKillDel kills a DEL, or what it runs, and sends DEL once more.
+func TestKillDel(t *testing.T) {
+	t.Parallel()
+	campaign(t, "DEL", killsOfDelEnv, 16, func(t *testing.T, k *killing) {
+		p := k.node.pod(t, "pod1")
+		k.rounds(t, p, func(i int, c string, s strike) {
+			p.id = "kill" + strconv.Itoa(i)
+			k.node.must(t, "ADD", p, c)
+			end := k.strike(t, k.node.command("DEL", p, c), s)
+			k.interfaces[len(p.links(t))]++
+			k.node.must(t, "DEL", p, c)
+			end()
+		})
+	})
+}
+
+// TestKillGC kills a GC that has a pod to collect and one to keep, or what it
+// runs, and calls GC once more.
+func TestKillGC(t *testing.T) {
+	t.Parallel()
+	campaign(t, "GC", killsOfGCEnv, 8, func(t *testing.T, k *killing) {
+		valid, gone := k.node.pod(t, "valid"), k.node.pod(t, "gone")
+		kept := conf("1.1.0", primary(`{"type": "ptp", `+pool(3)+`}`))
+		k.node.must(t, "ADD", valid, kept)
+		k.before = k.node.snapshot(t)
+		k.rounds(t, gone, func(i int, c string, s strike) {
+			gone.id = "kill" + strconv.Itoa(i)
+			k.node.must(t, "ADD", gone, c)
+			c = with(c, `"cni.dev/valid-attachments": [{"containerID": "valid", "ifname": "eth0"}]`)
+			end := k.strike(t, k.node.command("GC", &pod{}, c), s)
+			k.interfaces[len(gone.links(t))]++
+			k.node.must(t, "GC", &pod{}, c)
+			end()
+		})
+		k.node.must(t, "CHECK", valid, kept)
+	})
+}
+
+// TestKillRace sends DEL while an ADD runs, which is killed a little later in
+// half of the cases. What is there then is the whole attachment, if DEL came
+// before the ADD, or nothing.
+func TestKillRace(t *testing.T) {
+	t.Parallel()
+	campaign(t, "ADD (races)", racesEnv, 8, func(t *testing.T, k *killing) {
+		p := k.node.pod(t, "pod1")
+		k.rounds(t, p, func(i int, c string, s strike) {
+			p.id = "kill" + strconv.Itoa(i)
+			start := time.Now()
+			at := func(share float64) { time.Sleep(time.Until(start.Add(time.Duration(share * float64(k.took))))) }
+			add := k.node.start(t, k.node.command("ADD", p, c))
+			early := s.share * 0.8
+			at(early)
+			del := k.node.start(t, k.node.command("DEL", p, c))
+			if i%2 == 0 {
+				at(early + k.random.Float64()*(1-early))
+				_ = add.cmd.Process.Kill()
+			}
+			add.wait(t, "ADD")
+			if err := del.wait(t, "DEL"); err != nil {
+				t.Errorf("the DEL that raced: %v", err)
+			}
+			links := len(p.links(t))
+			k.interfaces[links]++
+			if add.killed {
+				k.landed++
+			} else if links > 0 {
+				k.node.must(t, "CHECK", p, c)
+			}
+			if links > 0 || add.killed {
+				k.node.must(t, "DEL", p, c)
+			}
+		})
+	})
+}
+
+// killing is one campaign's share on one node.
+type killing struct {
+	node       *node
+	verb       string
+	kills      int
+	strikes    *strikes
+	random     *rand.Rand
+	took       time.Duration // how long an operation takes that is not killed
+	before     snapshot
+	landed     int         // kills that came before the operation had ended
+	interfaces map[int]int // how often the pod had how many at that instant
+	ownerless  int         // leases, see hostLocalKilled
+}
+
+// campaign runs its part of the kills on each node, from a seed, and says how
+// many there were.
+func campaign(t *testing.T, verb, sizeEnv string, size int64, run func(*testing.T, *killing)) {
+	kills := int(fromEnv(t, sizeEnv, size))
+	seed := fromEnv(t, killSeedEnv, 0)
+	for i := range killNodes {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			share := kills/killNodes + (kills%killNodes+killNodes-1-i)/killNodes
+			inNodeFor(t, nodeTimeout+time.Duration(share)*perKill, func(t *testing.T, n *node) {
+				k := &killing{
+					node: n, verb: verb, kills: share, interfaces: map[int]int{},
+					random: rand.New(rand.NewPCG(uint64(seed), uint64(i))),
+				}
+				start := time.Now()
+				t.Logf("%s=%d %s=%d", sizeEnv, kills, killSeedEnv, seed)
+				run(t, k)
+				t.Logf("%s killed %d times, seed %d, in %v: %d kills landed, at %d of %d system calls; interfaces in the pod then, and how often: %v; ownerless leases of a killed host-local: %d; failed: %v",
+					verb, share, seed, time.Since(start).Round(time.Second), k.landed, k.strikes.used(), len(k.strikes.calls), k.interfaces, k.ownerless, t.Failed())
+				if k.landed == 0 || share > 20 && len(k.interfaces) < 2 {
+					t.Errorf("the kills are not spread over the %s", verb)
+				}
 			})
 		})
 	}
 }
 
+// fromEnv returns the number that a variable holds.
 func fromEnv(t *testing.T, name string, otherwise int64) int64 {
 	t.Helper()
 	value := os.Getenv(name)
@@ -54,63 +182,154 @@ func fromEnv(t *testing.T, name string, otherwise int64) int64 {
 	return number
 }
 
-// kill has ipMasq with the first delegate or with the last, since the rules take
-// most of the time of an ADD.
-func (n *node) kill(t *testing.T, kills int, masqFirst bool, random *rand.Rand) {
-	const ipam = `"ipam": {"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}], "subnet": `
-	c := conf("1.0.0",
-		fmt.Sprintf(`{"type": "bridge", "bridge": "br1", "isGateway": true, "ipMasq": %v, %s "10.1.0.0/24"}}`, masqFirst, ipam),
-		fmt.Sprintf(`{"type": "ptp", %s "10.2.0.0/24"}}`, ipam),
-		fmt.Sprintf(`{"type": "ptp", "masterplugin": true, "ipMasq": %v, %s "10.3.0.0/24"}}`, !masqFirst, ipam))
-	changed := conf("1.0.0", primary(`{"type": "ptp", "name": "changed", `+ipam+`"10.4.0.0/24"}}`))
-	before := n.snapshot(t)
-	p := n.pod(t, "pod1")
-	late := 0                // kills that came after the ADD had ended
-	links := map[int]int{}   // how often the pod had how many interfaces
-	var took []time.Duration // by an ADD
-	var slices []int         // of that time, in which a kill is still to come
-	for i := range kills {
-		if len(slices) == 0 {
-			took = append(took, n.measure(t, p, c))
-			slices = random.Perm(killsAMeasure)
-		}
-		p.id = "kill" + strconv.Itoa(i)
-		share := (float64(slices[0]) + random.Float64()) / killsAMeasure * 1.05 // some after the end, too
-		slices = slices[1:]
-		after := time.Duration(share * float64(took[len(took)-1]))
-		add := n.command("ADD", p, c)
-		if err := add.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(after) // the instant, not a wait for something
-		if err := add.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		links[len(p.links(t))]++
-		n.must(t, "DEL", p, []string{c, changed}[i%2])
-		if add.Wait() == nil {
-			late++
-		}
-		n.nothingLeft(t, before, p)
-		if records := n.records(t); len(records) > 0 {
-			t.Errorf("left in the folder of the records: %q", records)
-		}
-		if t.Failed() {
-			t.Fatalf("kill %d, %v after the start of an ADD that takes %v", i, after, took[len(took)-1])
-		}
+// pool is host-local with a network that is large enough for its round robin
+// to meet no address again soon.
+func pool(network int) string {
+	return fmt.Sprintf(`"ipam": {"type": "host-local", "subnet": "10.%d.0.0/16", "routes": [{"dst": "0.0.0.0/0"}]}`, network)
+}
+
+// rounds does as many rounds as there are kills. A round ends with the pod
+// detached, and then nothing may be left.
+//
+// Every fourth round has ipMasq, with one of the two delegates, for which
+// multus is killed, and not a plugin: no plugin of these finds its rules again
+// once it was killed between the interface, whose addresses lead to them, and
+// the rules.
+func (k *killing) rounds(t *testing.T, p *pod, round func(i int, c string, s strike)) {
+	masqueraded := func(first, second bool) string {
+		return conf("1.1.0",
+			fmt.Sprintf(`{"type": "bridge", "bridge": "br1", "isGateway": true, "ipMasq": %v, %s}`, first, pool(1)),
+			fmt.Sprintf(`{"type": "ptp", "masterplugin": true, "ipMasq": %v, %s}`, second, pool(2)))
 	}
-	t.Logf("%d kills, %d of them too late; an ADD takes %v; interfaces in the pod at that instant, and how often: %v",
-		kills, late, took, links)
-	if late == kills || kills > killsAMeasure && len(links) < 2 {
-		t.Errorf("the kills are not spread over an ADD")
+	plain := masqueraded(false, false)
+	if k.before == nil {
+		k.before = k.node.snapshot(t)
+	}
+	k.rehearse(t, p, plain)
+	for i := range k.kills {
+		s := k.strikes.next()
+		c := plain
+		if s.victim == victimMultus && i%4 < 2 {
+			c = masqueraded(i%8 < 4, i%8 >= 4)
+		}
+		round(i, c, s)
+		k.nothingLeft(t, p, s)
+		if t.Failed() {
+			t.Fatalf("kill %d of %s, which takes %v: %v; conf %s", i, k.verb, k.took, s, c)
+		}
 	}
 }
 
-// measure returns how long an ADD takes.
-func (n *node) measure(t *testing.T, p *pod, conf string) time.Duration {
+// rehearse measures the operation and lists its system calls.
+func (k *killing) rehearse(t *testing.T, p *pod, c string) {
 	t.Helper()
-	start := time.Now()
-	n.must(t, "ADD", p, conf)
-	defer n.must(t, "DEL", p, conf)
-	return time.Since(start)
+	operation := map[string]func(){
+		"ADD": func() { k.node.must(t, "ADD", p, c) },
+		"DEL": func() { k.node.must(t, "DEL", p, c) },
+		"GC": func() {
+			k.node.must(t, "GC", &pod{}, with(c, `"cni.dev/valid-attachments": [{"containerID": "valid", "ifname": "eth0"}]`))
+		},
+	}
+	verb, _, races := strings.Cut(k.verb, " ")
+	whole := func() {
+		for _, step := range map[string][]string{"ADD": {"ADD", "DEL"}, "DEL": {"ADD", "DEL"}, "GC": {"ADD", "GC"}}[verb] {
+			start := time.Now()
+			operation[step]()
+			if step == verb {
+				k.took = time.Since(start)
+			}
+		}
+	}
+	whole()
+	if races {
+		k.strikes = newStrikes(k.random, k.kills, nil)
+		return
+	}
+	traced := *k.node
+	traced.trace(t)
+	untraced := k.node
+	k.node = &traced
+	whole()
+	k.node = untraced
+	calls := systemCalls(t, verb)
+	whole() // the first one had to make the bridge
+	k.strikes = newStrikes(k.random, k.kills, calls)
+}
+
+// strike runs a command until it is struck. What it returns waits for the
+// command's end.
+func (k *killing) strike(t *testing.T, cmd *exec.Cmd, s strike) (end func()) {
+	t.Helper()
+	if s.call != "" {
+		injected := k.node.start(t, s.inject(cmd))
+		if err := injected.wait(t, k.verb); err != nil { // killed, or rolled back
+			k.landed++
+		}
+		return func() {}
+	}
+	c := k.node.start(t, cmd)
+	time.Sleep(time.Duration(s.share * float64(k.took))) // the instant, not a wait for something
+	if c.strike(t, s, k.node.plugins) {
+		k.landed++
+	}
+	return func() { c.wait(t, k.verb) }
+}
+
+// hostLocalKilled is a lease that host-local has made and not yet written its
+// owner into, when it was killed itself. Nobody can tell whose it is.
+var hostLocalKilled = regexp.MustCompile(`^\+ file (/var/lib/cni/networks/[^/]+/[0-9.]+)$`)
+
+func (k *killing) nothingLeft(t *testing.T, p *pod, s strike) {
+	t.Helper()
+	for _, line := range k.node.leftovers(t, k.before) {
+		if lease := hostLocalKilled.FindStringSubmatch(line); lease != nil && s.victim == victimIPAM {
+			if owner, err := os.ReadFile(lease[1]); err == nil && len(bytes.TrimSpace(owner)) == 0 {
+				k.ownerless++
+				if err := os.Remove(lease[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	k.node.nothingLeft(t, k.before, p)
+}
+
+// running is a multus that has been started.
+type running struct {
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	killed         bool // known after wait
+}
+
+func (n *node) start(t *testing.T, cmd *exec.Cmd) *running {
+	t.Helper()
+	r := &running{cmd: cmd}
+	cmd.Stdout, cmd.Stderr = &r.stdout, &r.stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// wait waits for the end. Unless multus was killed it must have said in one
+// document how it ended, which wait returns.
+func (r *running) wait(t *testing.T, verb string) error {
+	t.Helper()
+	err := r.cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() < 0 {
+		r.killed = true
+		return err
+	}
+	want := 1
+	if err == nil && !strings.HasPrefix(verb, "ADD") {
+		want = 0
+	}
+	if got := documents(r.stdout.Bytes()); got != want || err != nil && exit.ExitCode() != 1 {
+		t.Errorf("%s: %v, %d JSON documents on stdout, want %d; stdout %q, stderr %q", verb, err, got, want, r.stdout.String(), r.stderr.String())
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, r.stdout.String())
+	}
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,8 +30,8 @@ import (
 const (
 	// insideEnv says to the process that is a node which test to run there.
 	insideEnv = "MULTUS_TEST_NODE"
-	// nodeTimeout bounds one test. Most take a few seconds, the kills half a
-	// minute, and all of them many times that when the machine is busy.
+	// nodeTimeout bounds one test. Most take a few seconds, and all of them many
+	// times that when the machine is busy.
 	nodeTimeout = 8 * time.Minute
 )
 
@@ -46,6 +47,12 @@ type node struct {
 // function, or a subtest, does.
 func inNode(t *testing.T, test func(*testing.T, *node)) {
 	t.Helper()
+	inNodeFor(t, nodeTimeout, test)
+}
+
+// inNodeFor is inNode with another bound.
+func inNodeFor(t *testing.T, timeout time.Duration, test func(*testing.T, *node)) {
+	t.Helper()
 	if os.Getenv(insideEnv) == t.Name() {
 		test(t, newNode(t))
 		return
@@ -56,9 +63,9 @@ func inNode(t *testing.T, test func(*testing.T, *node)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), nodeTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self, "-test.v", "-test.run="+pattern(t.Name()))
+	cmd := exec.CommandContext(ctx, self, "-test.v", "-test.timeout="+timeout.String(), "-test.run="+pattern(t.Name()))
 	cmd.Env = append(os.Environ(), insideEnv+"="+t.Name(), multusEnv+"="+p.multus, pluginsEnv+"="+p.plugins)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
@@ -176,6 +183,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(insideEnv) != "" {
 		os.Exit(m.Run())
 	}
+	if os.Getenv(killSeedEnv) == "" { // one for all nodes, which inherit it
+		if err := os.Setenv(killSeedEnv, strconv.FormatInt(time.Now().Unix(), 10)); err != nil {
+			panic(err)
+		}
+	}
 	var err error
 	if built.temp, err = os.MkdirTemp("", "multus-real-"); err != nil {
 		panic(err)
@@ -197,7 +209,7 @@ func findPrograms(t *testing.T) *programs {
 	if os.Geteuid() != 0 {
 		t.Fatal("these tests make network namespaces: run them as root")
 	}
-	for command, debian := range map[string]string{"ip": "iproute2", "nft": "nftables", "iptables-save": "iptables", "ip6tables-save": "iptables"} {
+	for command, debian := range map[string]string{"ip": "iproute2", "nft": "nftables", "iptables-save": "iptables", "ip6tables-save": "iptables", "strace": "strace"} {
 		if _, err := exec.LookPath(command); err != nil {
 			t.Fatalf("%s is missing: install it (Debian's package %s)", command, debian)
 		}
