@@ -131,8 +131,20 @@ func (r *reader) validAttachments(object Object, conf *Conf) {
 	if m == nil {
 		return
 	}
-	if err := json.Unmarshal(m.Value, &conf.ValidAttachments); err != nil {
+	var list []*types.GCAttachment
+	if err := json.Unmarshal(m.Value, &list); err != nil {
 		r.report(types.ErrDecodingFailure, m.Key, m.Pos, "must be a list of {containerID, ifname}: %v", err)
+		return
+	}
+	for i, v := range list {
+		switch { // GC takes away what is not listed: better nothing than a pod that was meant
+		case v == nil:
+			r.report(types.ErrDecodingFailure, m.Key, m.Pos, "must be a list of {containerID, ifname}: entry %d is null", i)
+		case v.ContainerID == "" || v.IfName == "":
+			r.report(types.ErrInvalidNetworkConfig, m.Key, m.Pos, "must name a containerID and an ifname in each entry: entry %d lacks one", i)
+		default:
+			conf.ValidAttachments = append(conf.ValidAttachments, *v)
+		}
 	}
 }
 
