@@ -178,6 +178,9 @@ func (a *attachment) loadAny(conf *netconf.Conf) (*state.Record, error) {
 // fromLegacy makes a record of the bare array of delegates that 2017's multus
 // wrote: it named the interfaces as we do, and left all else to the conf.
 func fromLegacy(array []byte, conf *netconf.Conf, key state.Key) (*state.Record, error) {
+	if !json.Valid(array) { // else it could hold more than the list, once it stands in a conf
+		return nil, errors.New("it is no JSON")
+	}
 	name, _ := json.Marshal(conf.Name)
 	cniVersion, _ := json.Marshal(conf.CNIVersion)
 	old, err := netconf.Parse(bytes.Join([][]byte{
