@@ -125,14 +125,14 @@ another file in the folder sorts before it.
 const uninstallPage = `usage: multus uninstall [--bin-dir DIR] [--conf-dir DIR] [--cni-dir DIR]
 
 Removes the confs of multus, so that no further pod is attached, and then the
-binary. While records of pods are left it keeps the binary, since their pods
-need it to be deleted; it says what remains and exits with 1. Delete the pods
-and run it again. Better still, drain the node first.
+binary. While records of pods are left it removes nothing and exits with 1: to
+delete a pod the runtime needs the binary, and containerd the conf too. So drain
+the node first. Stop what would put the files back (install --wait) before that.
 
   --bin-dir DIR    where the binary is (default /opt/cni/bin)
   --conf-dir DIR   where the confs are (default /etc/cni/net.d)
-  --cni-dir DIR    where the records are, DIR:DIR for several (default what the
-                   removed confs say, else /var/lib/cni/multus)`
+  --cni-dir DIR    where else to look for records, DIR:DIR for several (default:
+                   where the confs say; without confs /var/lib/cni/multus)`
 
 const versionPage = `usage: multus version
 

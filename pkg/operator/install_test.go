@@ -344,24 +344,23 @@ func TestUninstall(t *testing.T) {
 	}
 	h.write(filepath.Join(records, "demo:c0:eth0.json.damaged"), "{")
 
-	stays := fmt.Sprintf("multus: 1 record of attached pods in %s: they need BIN/multus to be deleted, so it stays. Delete these pods, then run\n"+
-		"  multus uninstall --bin-dir BIN --conf-dir CONF --cni-dir %s\n", records, records)
-	h.want("removed CONF/10-multus.conf\nremoved CONF/30-list.conflist\n"+stays, exitError, "uninstall")
+	stays := fmt.Sprintf("multus: nothing was removed: there are pods that need multus and its conf to be deleted, 1 record in %s. "+
+		"Drain the node, then try again;\n  multus list --cni-dir %s shows them\n", records, records)
+	h.want(stays, exitError, "uninstall")
 	h.want(stays, exitError, "uninstall", "--cni-dir", "/nonexistent:"+records)
-	h.wantFiles("BIN/multus CONF/20-bridge.conf CONF/40-broken.conf CONF/notes")
+	h.wantFiles("BIN/multus CONF/10-multus.conf CONF/20-bridge.conf CONF/30-list.conflist CONF/40-broken.conf CONF/notes")
 
 	if err := (state.Store{Dir: records}).Remove(record.Key()); err != nil {
 		t.Fatal(err)
 	}
-	h.want("removed BIN/multus\n", exitOK, "uninstall", "--cni-dir", records)
+	h.want("removed CONF/10-multus.conf\nremoved CONF/30-list.conflist\nremoved BIN/multus\n", exitOK, "uninstall")
 	h.wantFiles("CONF/20-bridge.conf CONF/40-broken.conf CONF/notes")
 	h.want("not there: BIN/multus\n", exitOK, "uninstall", "--cni-dir", records)
 }
 
-func TestUninstallKeepsTheBinaryWhenItCannotTell(t *testing.T) {
+func TestUninstallTakesNothingWhenItCannotTell(t *testing.T) {
 	h := newHost(t)
 	h.want(installed, exitOK, "install", h.source)
-	h.want("removed CONF/10-multus.conf\nmultus: list the records: open SOURCE: not a directory (BIN/multus stays)\n",
-		exitError, "uninstall", "--cni-dir", h.source)
-	h.wantFiles("BIN/multus")
+	h.want("multus: nothing was removed: list the records: open SOURCE: not a directory\n", exitError, "uninstall", "--cni-dir", h.source)
+	h.wantFiles("BIN/multus CONF/10-multus.conf")
 }

@@ -18,8 +18,8 @@ import (
 )
 
 // uninstall takes multus away from a runtime: first the confs, so that no pod
-// is attached any more, then the binary, unless pods still need it for their
-// DEL.
+// is attached any more, then the binary. While pods are attached it takes
+// nothing: their DEL needs the binary, and under containerd the conf too.
 func (o *operator) uninstall(args []string) error {
 	binDir, confDir, cniDir := DefaultCNIPath, DefaultConfDir, ""
 	rest, err := options(args, map[string]*string{"--bin-dir": &binDir, "--conf-dir": &confDir, "--cni-dir": &cniDir}, nil)
@@ -29,7 +29,7 @@ func (o *operator) uninstall(args []string) error {
 	if len(rest) > 0 {
 		return &usageError{fmt.Sprintf("uninstall takes no argument such as %q", rest[0])}
 	}
-	dirs, err := o.removeConfs(confDir)
+	confs, dirs, err := confsIn(confDir)
 	if err != nil {
 		return err
 	}
@@ -41,25 +41,38 @@ func (o *operator) uninstall(args []string) error {
 	if len(dirs) == 0 {
 		dirs = append(dirs, netconf.DefaultCNIDir)
 	}
+	if err := unattached(dirs); err != nil {
+		return fmt.Errorf("nothing was removed: %w", err)
+	}
+	for _, conf := range confs {
+		if err := o.removeFile(conf); err != nil {
+			return err
+		}
+	}
 	binary := filepath.Join(binDir, "multus")
-	remain, dirs, err := recordsIn(dirs)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w (%s stays)", err, binary)
-	case remain > 0:
-		all := strings.Join(dirs, ":")
-		return fmt.Errorf("%s of attached pods in %s: they need %s to be deleted, so it stays. Delete these pods, then run\n"+
-			"  multus uninstall --bin-dir %s --conf-dir %s --cni-dir %s", count(remain, "record"), all, binary, binDir, confDir, all)
+	if err := unattached(dirs); err != nil { // by an ADD that had read the conf before
+		return fmt.Errorf("%s stays, put the conf back: %w", binary, err)
 	}
 	return o.removeFile(binary)
 }
 
-// removeConfs removes the confs of multus, and returns the folders in which
+// unattached returns an error when there are attachments that need a DEL.
+func unattached(dirs []string) error {
+	n, in, err := recordsIn(dirs)
+	if err != nil || n == 0 {
+		return err
+	}
+	all := strings.Join(in, ":")
+	return fmt.Errorf("there are pods that need multus and its conf to be deleted, %s in %s. Drain the node, then try again;\n"+
+		"  multus list --cni-dir %s shows them", count(n, "record"), all, in[0])
+}
+
+// confsIn returns the confs of multus in a folder, and the folders in which
 // they keep their records.
-func (o *operator) removeConfs(dir string) (cniDirs []string, err error) {
+func confsIn(dir string) (confs, cniDirs []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("look for confs: %w", err)
+		return nil, nil, fmt.Errorf("look for confs: %w", err)
 	}
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
@@ -70,14 +83,12 @@ func (o *operator) removeConfs(dir string) (cniDirs []string, err error) {
 		if !ours {
 			continue
 		}
-		if err := o.removeFile(path); err != nil {
-			return nil, err
-		}
+		confs = append(confs, path)
 		if !slices.Contains(cniDirs, cniDir) {
 			cniDirs = append(cniDirs, cniDir)
 		}
 	}
-	return cniDirs, nil
+	return confs, cniDirs, nil
 }
 
 // ownConf tells whether a file is a conf of multus, alone or in a list, and
