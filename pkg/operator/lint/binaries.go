@@ -4,14 +4,16 @@
 package lint
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/invoke"
@@ -21,6 +23,9 @@ import (
 
 // answerTime is how long a plugin may take to say its VERSION.
 const answerTime = 5 * time.Second
+
+// maxSaid is how much, in bytes, of what a failing plugin says is quoted.
+const maxSaid = 1 << 10
 
 // binaries sees that every plugin can be found and run, and speaks the version
 // of the CNI spec that it will be spoken to in.
@@ -112,18 +117,48 @@ func (l *linter) ask(path string) ([]string, error) {
 	if a, ok := l.asked[path]; ok {
 		return a.versions, a.err
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), answerTime, fmt.Errorf("no answer in %v", answerTime))
-	defer cancel()
 	var a answer
-	info, err := invoke.GetVersionInfo(ctx, path, &delegate.Exec{Stderr: io.Discard})
-	if a.err = err; err == nil {
-		a.versions = info.SupportedVersions()
-	}
+	a.versions, a.err = versionsOf(path, answerTime)
 	if l.asked == nil {
 		l.asked = map[string]answer{}
 	}
 	l.asked[path] = a
 	return a.versions, a.err
+}
+
+// versionsOf asks a plugin, and gives it only so much time.
+func versionsOf(path string, limit time.Duration) ([]string, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("no answer in %v", limit))
+	defer cancel()
+	info, err := invoke.GetVersionInfo(ctx, path, &stranger{})
+	if err != nil {
+		return nil, err
+	}
+	return info.SupportedVersions(), nil
+}
+
+// stranger runs plugins that maybe nobody has run before. Where delegate.Exec
+// stops a plugin with SIGTERM and waits, it kills it, and what it has started:
+// a mistake in a plugin must not hold up who looks for mistakes.
+type stranger struct{ delegate.Exec }
+
+// ExecPlugin returns what a plugin wrote on stdout.
+func (*stranger) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, bytes.NewReader(stdin), &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // should it leave a process behind that keeps stdout open
+	err := cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		said := bytes.TrimSpace(append(stdout.Bytes(), stderr.Bytes()...))
+		return nil, fmt.Errorf("%w: %s", err, said[max(0, len(said)-maxSaid):])
+	}
+	return stdout.Bytes(), nil
 }
 
 type answer struct {
@@ -143,3 +178,5 @@ func similarIn(path []string, kind string) string {
 	}
 	return ""
 }
+
+var _ invoke.Exec = (*stranger)(nil)

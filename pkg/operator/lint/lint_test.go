@@ -5,9 +5,14 @@ package lint
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"multus-cni/pkg/netconf"
 )
@@ -78,6 +83,38 @@ func TestUnread(t *testing.T) {
 	}
 	if _, err := Unread(filepath.Join(dir, "00-notes"), "a.conf"); err == nil {
 		t.Error("a folder that is a file: got no error")
+	}
+}
+
+// A plugin that hangs, ignores SIGTERM and has started another process is
+// killed, and so is that one.
+func TestVersionsOfAPluginThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	plugin, child := filepath.Join(dir, "stubborn"), filepath.Join(dir, "child")
+	text := "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\necho $! >" + child + ".new\nmv " + child + ".new " + child + "\nwait\n"
+	if err := os.WriteFile(plugin, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	limit := time.Second
+	var pid int
+	for ; pid == 0 && limit < time.Minute; limit *= 2 { // a busy machine takes its time until it has started
+		if _, err := versionsOf(plugin, limit); err == nil || err.Error() != "no answer in "+limit.String() {
+			t.Fatalf("got error %v, want that there was no answer in %v", err, limit)
+		}
+		line, _ := os.ReadFile(child)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(line)))
+	}
+	if pid == 0 {
+		t.Fatal("the plugin never started its process")
+	}
+	for end := time.Now().Add(30 * time.Second); syscall.Kill(pid, 0) == nil; {
+		if stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); strings.Contains(string(stat), ") Z ") {
+			break // nobody has waited for it yet, but it is dead
+		}
+		if time.Now().After(end) {
+			t.Fatalf("process %d, which the plugin has started, still runs", pid)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
