@@ -363,15 +363,26 @@ func (r *reader) noDuplicate(object Object) {
 }
 
 func (r *reader) decodingProblem(data []byte, err error) {
-	pos, msg := 0, err.Error()
-	var syntax *json.SyntaxError
-	switch {
-	case errors.Is(err, errNotObject):
+	msg := err.Error()
+	if errors.Is(err, errNotObject) {
 		msg = "the configuration must be an object, not " + kindOf(data)
-	case errors.As(err, &syntax):
-		pos = int(syntax.Offset)
 	}
-	r.report(types.ErrDecodingFailure, "", pos, "%s", msg)
+	r.report(types.ErrDecodingFailure, "", syntaxPos(data), "%s", msg)
+}
+
+// syntaxPos returns the offset of the first byte that is wrong in what is no
+// JSON, the end where something is missing there, and 0 for what is JSON. (The
+// offsets of a json.Decoder are those of the value that it reads.)
+func syntaxPos(data []byte) int {
+	var syntax *json.SyntaxError
+	var raw json.RawMessage
+	if !errors.As(json.Unmarshal(data, &raw), &syntax) {
+		return 0
+	}
+	if strings.HasPrefix(syntax.Error(), "unexpected end") {
+		return len(data)
+	}
+	return int(syntax.Offset) - 1 // it counts the byte that it stumbled over
 }
 
 func isBoolean(value json.RawMessage) bool {

@@ -148,6 +148,29 @@ func TestParseReportsAll(t *testing.T) {
 	}
 }
 
+// So does what is no JSON.
+func TestParseTellsWhereJSONEnds(t *testing.T) {
+	for _, test := range []struct{ text, rest string }{
+		{"{\"name\": \"a\",\n  # a comment\n}", "# a comment\n}"},
+		{`{"name": "a", "delegates": [{"type": #}]}`, "#}]}"},
+		{`{"name": "a" "type": "multus"}`, `"type": "multus"}`},
+		{`{"name": "a"`, ""},
+		{`{"name": "a`, ""},
+		{`{"name": "a"} {}`, "{}"},
+		{"", ""},
+		{"[1]", "[1]"},
+	} {
+		_, err := Parse([]byte(test.text))
+		var problems Problems
+		if !errors.As(err, &problems) {
+			t.Fatalf("%s: got error %v, want Problems", test.text, err)
+		}
+		if got := test.text[problems[0].Pos:]; got != test.rest {
+			t.Errorf("%s: got a problem at %q, want at %q", test.text, got, test.rest)
+		}
+	}
+}
+
 func TestPlan(t *testing.T) {
 	conf, err := Parse([]byte(delegatesConf(`[{"type":"a"},{"type":"b","masterplugin":true},{"type":"c","name":"own"},{"type":"d"}]`)))
 	if err != nil {
