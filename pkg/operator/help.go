@@ -100,7 +100,7 @@ addresses and the time since ADD.
   --json          write all that is known to stdout
 
 STATE is empty for what is simply attached. Else it is
-  partial   the ADD has not ended
+  partial   the ADD is running, was killed, or failed and could not be undone
   stale     the pod has gone without a DEL, by a reboot for example
   damaged   the record cannot be read
   aside     a damaged record that a DEL has put aside

@@ -20,7 +20,7 @@ import (
 // What an attachment can be found to be.
 const (
 	isAttached = "attached"
-	isPartial  = "partial" // ADD has not ended
+	isPartial  = "partial" // ADD has not ended, or failed and could not be undone
 	isStale    = "stale"   // the pod is gone and was never detached
 	isDamaged  = "damaged" // the record cannot be read
 	isAside    = "aside"   // a damaged record that a DEL has renamed

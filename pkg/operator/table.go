@@ -210,7 +210,7 @@ func meaning(state string) string {
 		return "the node was booted since, or the pod's network namespace is gone;\n" +
 			"  the next ADD or DEL of the container cleans up"
 	case isPartial:
-		return "the ADD is running, or was killed; the next DEL cleans up"
+		return "the ADD is running, was killed, or failed; the next DEL cleans up"
 	case is2017:
 		return "written by the multus of 2017; the next DEL of the container cleans up"
 	}
