@@ -243,23 +243,34 @@ func memoryFile(name string) (*os.File, error) {
 // make the files grow: a process that the plugin left behind may go on
 // writing, and memory is finite.
 func (s *stdio) collect(w io.Writer) (stdout, tail []byte, err error) {
-	for _, f := range []*os.File{s.out, s.err} {
-		_, _ = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW)
-	}
-	stdout, err = io.ReadAll(io.NewSectionReader(s.out, 0, maxOutput+1))
+	size, err := finish(s.out)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the plugin's stdout: %w", err)
 	}
-	if len(stdout) > maxOutput {
+	if size > maxOutput {
 		return nil, nil, fmt.Errorf("the plugin wrote more than %d bytes on stdout", maxOutput)
 	}
+	stdout = make([]byte, size)
+	n, err := s.out.ReadAt(stdout, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, fmt.Errorf("read the plugin's stdout: %w", err)
+	}
 	// A stderr that is closed or full must not fail a pod.
-	size, _ := io.Copy(w, io.NewSectionReader(s.err, 0, 1<<62))
-	if size > 0 {
+	if size, err := finish(s.err); err == nil && size > 0 {
+		_, _ = io.Copy(w, io.NewSectionReader(s.err, 0, size))
 		tail = make([]byte, min(size, maxTail))
 		_, _ = s.err.ReadAt(tail, size-int64(len(tail)))
 	}
-	return stdout, bytes.TrimSpace(tail), nil
+	return stdout[:n], bytes.TrimSpace(tail), nil
+}
+
+// finish makes sure that a memory file does not grow any more, and returns its
+// size in bytes.
+func finish(f *os.File) (int64, error) {
+	_, _ = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW)
+	var st unix.Stat_t
+	err := unix.Fstat(int(f.Fd()), &st)
+	return st.Size, err
 }
 
 func (s *stdio) close() {

@@ -88,13 +88,27 @@ func (s Store) Lock(ctx context.Context, key Key) (*Lock, error) {
 // openLock opens the lock file and tells whether it was there already:
 // somebody works on the attachment, or was killed doing so.
 func openLock(path string) (file *os.File, found bool, err error) {
-	const flags = os.O_RDWR | unix.O_NOFOLLOW
-	file, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o600)
+	const flags = unix.O_RDWR | unix.O_NOFOLLOW | unix.O_CREAT
+	file, err = open(path, flags|unix.O_EXCL)
 	if errors.Is(err, fs.ErrExist) {
-		file, err = os.OpenFile(path, flags|os.O_CREATE, 0o600)
+		file, err = open(path, flags)
 		return file, true, err
 	}
 	return file, false, err
+}
+
+// open does without os.OpenFile, which offers each file to the poller in vain:
+// five system calls for each delegate.
+func open(path string, flags int) (*os.File, error) {
+	for {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
 }
 
 func (l *Lock) acquire(ctx context.Context) error {
@@ -158,7 +172,7 @@ func (l *Lock) Unlock() {
 
 // Enter returns the file that the next plugin shall inherit.
 func (l *Lock) Enter() (*os.File, error) {
-	file, err := os.OpenFile(l.path, os.O_RDWR, 0)
+	file, err := open(l.path, unix.O_RDWR|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, fmt.Errorf("open the plugin's lock: %w", err)
 	}
@@ -174,12 +188,19 @@ func (l *Lock) Enter() (*os.File, error) {
 		}
 	}
 	l.plugin = file
-	return file, file.Truncate(0) // the id of the plugin before must not be taken for this one's
+	return file, l.note("") // the id of the plugin before must not be taken for this one's
 }
 
 // Started notes the plugin's process, for pluginLives.
 func (l *Lock) Started(pid int) {
-	_, _ = fmt.Fprintf(l.plugin, "%-15d", pid)
+	_ = l.note(strconv.Itoa(pid))
+}
+
+// note overwrites what the lock file says. It does not truncate it: some file
+// systems (ext4) write a file that was truncated to the disk when it is closed.
+func (l *Lock) note(text string) error {
+	_, err := l.plugin.WriteAt(fmt.Appendf(nil, "%-15s", text), 0)
+	return err
 }
 
 // Leave says that the plugin has ended.
