@@ -101,9 +101,9 @@ func Open(path string, allowOwn bool) (*Netns, error) {
 	return n, nil
 }
 
-// visit runs do inside of a network namespace. When the thread cannot be
-// brought back, it stays locked to the goroutine, and the caller must do
-// nothing more: plugins that it started would work in the pod.
+// visit runs do inside of a network namespace. It panics when the thread cannot
+// be brought back: nothing more may happen then, since plugins that multus
+// started would work in the pod.
 func visit(file ns.NetNS, do func() error) error {
 	runtime.LockOSThread()
 	home, err := os.Open(ownNetns)
@@ -117,8 +117,8 @@ func visit(file ns.NetNS, do func() error) error {
 		return err
 	}
 	err = do()
-	if backErr := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); backErr != nil {
-		return errors.Join(fmt.Errorf("come back to the own network namespace: %w", backErr), err)
+	if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+		panic(fmt.Errorf("come back to the own network namespace: %w", err))
 	}
 	runtime.UnlockOSThread()
 	return err
