@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -179,6 +180,30 @@ func TestListSkipsWhatIsNoRecord(t *testing.T) {
 	}
 	if want := []Key{{"a", "1", "eth0"}, {"b", "2", "eth1"}}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	store := Store{Dir: t.TempDir()}
+	killed := filepath.Join(store.Dir, "probe"+tempSuffix)
+	if err := os.WriteFile(killed, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for range 50 {
+				if err := store.Probe(); err != nil {
+					t.Errorf("Probe: %v", err)
+				}
+			}
+		}()
+	}
+	group.Wait()
+	if entries, err := os.ReadDir(store.Dir); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
 
