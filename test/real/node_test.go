@@ -41,6 +41,7 @@ type node struct {
 	multus  string // the binary under test
 	plugins string // folder of the reference plugins
 	path    string // CNI_PATH
+	noRules bool   // snapshot need not look at the packet filters
 }
 
 // inNode runs the test on a node of its own. It is the one thing that a test

@@ -67,9 +67,11 @@ func (n *node) snapshot(t *testing.T) snapshot {
 	var s snapshot
 	s.links(t)
 	s.routes(t)
-	s.iptables(t, "iptables")
-	s.iptables(t, "ip6tables")
-	s.nftables(t)
+	if !n.noRules {
+		s.iptables(t, "iptables")
+		s.iptables(t, "ip6tables")
+		s.nftables(t)
+	}
 	s.files(t, "/var/lib", "/run")
 	s.processes(t)
 	slices.Sort(s)
