@@ -20,11 +20,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// install makes this program a plugin of these types.
-func (s *scenario) install(types []string) error {
-	self, err := os.Executable()
+// install puts the fakes on CNI_PATH under these types.
+func (s *scenario) install(types []string) (err error) {
 	for _, t := range types {
-		err = errors.Join(err, os.Symlink(self, filepath.Join(s.work, "plugins", t)))
+		err = errors.Join(err, os.Symlink(os.Getenv("FAKES"), filepath.Join(s.work, "plugins", t)))
 	}
 	return err
 }
@@ -45,7 +44,9 @@ func (s *scenario) newCalls() ([]string, error) {
 }
 
 // failer is a scenario, or a test.
-type failer interface{ Fatalf(format string, args ...any) }
+type failer interface {
+	Fatalf(format string, args ...any)
+}
 
 // wait waits until done, which says what it is waiting for.
 func wait(ts failer, what string, done func() bool) {

@@ -1,0 +1,343 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !fakes
+
+package scenario
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/vishvananda/netlink"
+	"pgregory.net/rapid"
+)
+
+// A sequence has about modelSteps calls. modelEnv tells how many sequences
+// there shall be; the seed of the first is that of -rapid.seed.
+const (
+	modelEnv   = "MULTUS_MODEL"
+	modelSize  = 40
+	modelSteps = 8
+)
+
+var (
+	containers = []string{"c1", "c2"}
+	networks   = []string{"demo1", "demo2"}
+	ifnames    = []string{"eth0", "eth1"}
+	strangers  = []string{"net0", "net1", "eth1"} // interfaces that somebody else makes
+	allKeys    = every()
+)
+
+func every() (all []key) {
+	for _, n := range networks {
+		for _, c := range containers {
+			for _, i := range ifnames {
+				all = append(all, key{n, c, i})
+			}
+		}
+	}
+	return all
+}
+
+// TestModel drives multus with random sequences of calls, mistakes and kills,
+// and compares after each of them the calls that the fakes got, the records,
+// and all that is in the pods with what the model says must be there.
+func TestModel(t *testing.T) {
+	size := modelSize
+	if text := os.Getenv(modelEnv); text != "" {
+		var err error
+		if size, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("%s: %v", modelEnv, err)
+		}
+	}
+	set := map[string]string{"rapid.checks": strconv.Itoa(size), "rapid.steps": strconv.Itoa(modelSteps), "rapid.nofailfile": "true"}
+	if flag.Lookup("rapid.seed").Value.String() == "0" {
+		set["rapid.seed"] = "1"
+	}
+	for name, value := range set {
+		if err := flag.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := newScenario(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{scenario: s, steps: map[string]int{}}
+	fmt.Printf("model: seed %s, %d sequences\n", flag.Lookup("rapid.seed").Value, size)
+	rapid.Check(t, m.sequence)
+	fmt.Printf("model: seed %s, %d sequences, found 0; %v\n", flag.Lookup("rapid.seed").Value, size, m.steps)
+}
+
+// machine is the world as it is, beside the world as it must be.
+type machine struct {
+	*scenario
+	want  *model
+	alien map[string]bool // interfaces of somebody else, as container/ifname
+	steps map[string]int
+}
+
+// sequence is one run through a few calls, on an empty machine.
+func (m *machine) sequence(t *rapid.T) {
+	m.reset(t)
+	for _, network := range networks {
+		m.want.confs[network] = confs().Draw(t, network)
+	}
+	step := func(name string, do func(*rapid.T)) func(*rapid.T) {
+		return func(t *rapid.T) {
+			m.steps[name]++
+			do(t)
+		}
+	}
+	t.Repeat(map[string]func(*rapid.T){
+		"ADD":        step("ADD", func(t *rapid.T) { m.call(t, "ADD", nil) }),
+		"ADD faulty": step("ADD faulty", func(t *rapid.T) { m.call(t, "ADD", mistakes(t, "ADD", "DEL")) }),
+		"DEL":        step("DEL", func(t *rapid.T) { m.call(t, "DEL", nil) }),
+		"DEL faulty": step("DEL faulty", func(t *rapid.T) { m.call(t, "DEL", mistakes(t, "DEL", "DEL")) }),
+		"CHECK":      step("CHECK", func(t *rapid.T) { m.call(t, "CHECK", mistakes(t, "", "CHECK")) }),
+		"GC":         step("GC", func(t *rapid.T) { m.call(t, "GC", mistakes(t, "", "DEL", "GC")) }),
+		"kill":       step("kill", m.kill),
+		"kill early": step("kill early", m.killEarly),
+		"netns":      step("netns", m.netns),
+		"conf":       step("conf", m.conf),
+		"stranger":   step("stranger", m.stranger),
+		"":           m.compare,
+	})
+	for _, k := range m.want.sorted() {
+		m.run(t, "DEL", k, nil, true, nil)
+		m.compare(t)
+	}
+}
+
+// reset makes an empty machine: the namespaces stay, what is in them goes.
+func (m *machine) reset(t *rapid.T) {
+	m.releaseAll()
+	m.want = &model{pods: map[string]*sandbox{}, records: map[key]*record{}, locks: map[key]bool{}, confs: map[string][]delegate{}}
+	m.alien = map[string]bool{}
+	must(t, os.RemoveAll(recordDir))
+	for _, c := range containers {
+		m.want.pods[c] = &sandbox{map[string]*link{}}
+		if _, err := os.Stat(netnsOf(c)); err != nil {
+			must(t, makeNetns(c))
+		}
+		must(t, empty(netnsOf(c)))
+	}
+	_, err := m.newCalls()
+	must(t, err)
+}
+
+// empty removes all interfaces of a pod.
+func empty(path string) error {
+	lines, err := linkLines(path)
+	for _, line := range lines {
+		err = errors.Join(err, deleteLink(path, strings.Fields(line)[0]))
+	}
+	return err
+}
+
+func must(t *rapid.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+}
+
+func netnsOf(container string) string { return filepath.Join("/run/netns", container) }
+
+// confs are lists of one to three delegates.
+func confs() *rapid.Generator[[]delegate] {
+	return rapid.Custom(func(t *rapid.T) []delegate {
+		kinds := rapid.Permutation([]string{"sriov", "ptp", "flannel"}).Draw(t, "types")
+		list := make([]delegate, rapid.IntRange(1, len(kinds)).Draw(t, "delegates"))
+		how := rapid.SampledFrom([]string{"", "usual", "excl", "replace", "append"})
+		for i := range list {
+			list[i] = delegate{
+				kind: kinds[i], list: rapid.Bool().Draw(t, "list"),
+				how: map[string]string{"ipv4": how.Draw(t, "ipv4"), "ipv6": how.Draw(t, "ipv6")},
+			}
+		}
+		list[rapid.IntRange(0, len(list)-1).Draw(t, "primary")].primary = true
+		return list
+	})
+}
+
+// mistakes draws one mistake of one of the verbs, or two: the first of verb.
+func mistakes(t *rapid.T, verb string, others ...string) (list []mistake) {
+	draw := func(verb string) {
+		f := mistake{verb: verb, index: rapid.IntRange(0, 2).Draw(t, "index")}
+		whats := []string{"error", "exit", "kill"}
+		if f.late = verb == "ADD" && rapid.Bool().Draw(t, "late"); f.late {
+			whats = append(whats, "garbage", "empty")
+		}
+		f.what = rapid.SampledFrom(whats).Draw(t, "mistake")
+		if !slices.ContainsFunc(list, func(other mistake) bool { return other.file() == f.file() }) {
+			list = append(list, f)
+		}
+	}
+	if verb != "" {
+		draw(verb)
+	}
+	if rapid.Bool().Draw(t, "another") {
+		draw(rapid.SampledFrom(others).Draw(t, "verb"))
+	}
+	return list
+}
+
+// call is a call that multus answers.
+func (m *machine) call(t *rapid.T, verb string, mistakes []mistake) {
+	k := rapid.SampledFrom(allKeys).Draw(t, "attachment")
+	netns := verb != "DEL" || rapid.IntRange(0, 3).Draw(t, "netns") > 0
+	m.run(t, verb, k, mistakes, netns, valid(t, verb))
+}
+
+// valid draws the attachments that the runtime tells GC about.
+func valid(t *rapid.T, verb string) []types.GCAttachment {
+	if verb != "GC" {
+		return nil
+	}
+	list := []types.GCAttachment{}
+	for _, c := range containers {
+		for _, i := range ifnames {
+			if rapid.Bool().Draw(t, "valid "+c+" "+i) {
+				list = append(list, types.GCAttachment{ContainerID: c, IfName: i})
+			}
+		}
+	}
+	return list
+}
+
+// kill kills multus while a fake is held, and may send a DEL before that fake
+// goes on.
+func (m *machine) kill(t *rapid.T) {
+	verb := rapid.SampledFrom([]string{"ADD", "ADD", "DEL", "GC", "CHECK"}).Draw(t, "call")
+	at := rapid.SampledFrom(map[string][]string{
+		"ADD": {"ADD"}, "DEL": {"DEL"}, "GC": {"DEL", "GC"}, "CHECK": {"CHECK"},
+	}[verb]).Draw(t, "verb")
+	f := mistake{verb: at, index: rapid.IntRange(0, 2).Draw(t, "index"), what: "hold"}
+	f.late = at == "ADD" && rapid.Bool().Draw(t, "late")
+	k := rapid.SampledFrom(allKeys).Draw(t, "attachment")
+	list := valid(t, verb)
+	t.Logf("%s %v valid=%v, killed at %v", verb, k, list, f)
+	disarm := m.arm(t, []mistake{f})
+	defer disarm()
+	code, dies := m.predict(verb, k, []mistake{f}, true, list)
+	p := m.start(t, verb, k, true, list)
+	if !dies {
+		if got := p.wait(t); got != code {
+			t.Fatalf("%s %v: code %d, want %d\nstdout: %s\nstderr: %s", verb, k, got, code, &p.out, &p.err)
+		}
+		return
+	}
+	m.await(t, "held")
+	held := m.held("held")
+	_ = p.Process.Kill()
+	_ = p.Wait()
+	disarm()
+	var del *running
+	if verb != "GC" && rapid.Bool().Draw(t, "and DEL") {
+		t.Logf("and DEL")
+		code, _ = m.predict("DEL", k, nil, true, nil)
+		del = m.start(t, "DEL", k, true, nil)
+		m.letRun(t)
+	}
+	m.release(t, "held")
+	for _, fifo := range held {
+		pid, _ := strconv.Atoi(fifo[strings.LastIndexByte(fifo, '-')+1:])
+		wait(t, "what was held to end", func() bool { return !lives(pid) })
+	}
+	if del == nil {
+		return
+	}
+	if got := del.wait(t); got != code {
+		t.Fatalf("DEL %v: code %d, want %d\nstdout: %s\nstderr: %s", k, got, code, &del.out, &del.err)
+	}
+}
+
+// letRun gives what has been started a chance to go wrong: another multus
+// comes and goes meanwhile.
+func (m *machine) letRun(t *rapid.T) {
+	other := exec.Command(os.Getenv("MULTUS"))
+	other.Env = []string{"CNI_COMMAND=VERSION", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
+	must(t, other.Run())
+}
+
+// killEarly kills an ADD somewhere, perhaps before it has begun, and sends a
+// DEL at once. What the fakes are called for until then, nobody knows; but all
+// that was ADDed must be DELed after that.
+func (m *machine) killEarly(t *rapid.T) {
+	k := rapid.SampledFrom(allKeys).Draw(t, "attachment")
+	after := time.Duration(rapid.IntRange(0, 40).Draw(t, "ms")) * time.Millisecond
+	t.Logf("ADD %v, killed after %v, and DEL", k, after)
+	p := m.start(t, "ADD", k, true, nil)
+	time.Sleep(after)
+	_ = p.Process.Kill()
+	_ = p.Wait()
+	m.predict("DEL", k, nil, true, nil)
+	del := m.start(t, "DEL", k, true, nil)
+	if got := del.wait(t); got != 0 {
+		t.Fatalf("DEL %v: code %d, want 0\nstdout: %s\nstderr: %s", k, got, &del.out, &del.err)
+	}
+	calls, err := m.newCalls()
+	must(t, err)
+	for i, line := range calls {
+		f := strings.Fields(line)
+		undone := func(later string) bool {
+			return strings.HasPrefix(later, strings.Join(append([]string{"DEL"}, f[1:5]...), " "))
+		}
+		if f[0] == "ADD" && !slices.ContainsFunc(calls[i+1:], undone) {
+			t.Fatalf("no DEL after %q in:\n%s", line, strings.Join(calls, "\n"))
+		}
+	}
+	m.want.lines = nil
+}
+
+// netns takes a pod's network namespace away, or makes a new one.
+func (m *machine) netns(t *rapid.T) {
+	c := rapid.SampledFrom(containers).Draw(t, "container")
+	t.Logf("netns of %s: gone %v", c, m.want.pods[c] != nil)
+	if m.want.pods[c] == nil {
+		must(t, makeNetns(c))
+		m.want.pods[c] = &sandbox{map[string]*link{}}
+		return
+	}
+	must(t, empty(netnsOf(c))) // the kernel would do it, some time
+	must(t, deleteNetns(c))
+	m.want.pods[c] = nil
+}
+
+// conf changes the conf of a network.
+func (m *machine) conf(t *rapid.T) {
+	network := rapid.SampledFrom(networks).Draw(t, "network")
+	m.want.confs[network] = confs().Draw(t, "conf")
+}
+
+// stranger makes an interface that is not multus's, or takes it away.
+func (m *machine) stranger(t *rapid.T) {
+	c, name := rapid.SampledFrom(containers).Draw(t, "container"), rapid.SampledFrom(strangers).Draw(t, "interface")
+	pod := m.want.pods[c]
+	if pod == nil {
+		return
+	}
+	t.Logf("stranger's %s in %s: gone %v", name, c, pod.links[name] != nil)
+	if pod.links[name] != nil {
+		delete(pod.links, name)
+		must(t, deleteLink(netnsOf(c), name))
+		return
+	}
+	pod.links[name] = &link{}
+	h, err := inNetns(netnsOf(c))
+	must(t, err)
+	defer h.Close()
+	must(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}))
+}
