@@ -188,7 +188,12 @@ func (l *Lock) Enter() (*os.File, error) {
 		}
 	}
 	l.plugin = file
-	return file, l.note("") // the id of the plugin before must not be taken for this one's
+	// The id of the plugin before must not be taken for this one's. On a disk
+	// that is full there may be no place to write, but no need either.
+	if l.note("") != nil {
+		err = file.Truncate(0)
+	}
+	return file, err
 }
 
 // Started notes the plugin's process, for pluginLives.
