@@ -50,11 +50,18 @@ type failer interface {
 
 // wait waits until done, which says what it is waiting for.
 func wait(ts failer, what string, done func() bool) {
+	if err := waitFor(what, done); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+func waitFor(what string, done func() bool) error {
 	for end := time.Now().Add(patience); !done(); time.Sleep(poll) {
 		if time.Now().After(end) {
-			ts.Fatalf("waited in vain for %s", what)
+			return fmt.Errorf("waited in vain for %s", what)
 		}
 	}
+	return nil
 }
 
 func (s *scenario) await(ts failer, name string) {

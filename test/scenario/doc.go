@@ -78,7 +78,9 @@
 //	                      just says so in its result, as addr and default do
 //	                      where there is no link
 //	print TEXT            prints that and no result
+//	spew BYTES            prints that much, of ADD as a result, and nothing else
 //	stderr TEXT           writes that on stderr
+//	flood BYTES           writes that much on stderr
 //	error CODE TEXT       prints that CNI error, with "says TYPE" as its details,
 //	                      and exits with 1
 //	exit CODE             exits without a word
@@ -96,8 +98,23 @@
 //	                      child keeps every file open that it inherited
 //	orphan NAME           starts such a child, and dies as soon as multus has
 //	forget NETNS          deletes the name of that network namespace
+//	steal IFNAME GATEWAY  puts its default route through that interface in the
+//	                      place of the one that is there
+//	fill FILE             makes that file as large as the disk allows
 //
 // ADD then prints a result made of this and of the prevResult; DEL removes the
 // interface. A type that ends in @VERSION speaks no newer
 // version than that; one that ends in @V,V,... says that it speaks these.
+// With FAKE_UNREAD="VERB TYPE" in its environment it closes stdin unread, and
+// makes or removes its interface.
+//
+// # Faults
+//
+// TestFaults is a matrix that is made of its axes: each delegate's place, each
+// verb, each fault and each state of the machine around. doc/reliability.md
+// has more of it. In the environment it is told
+//
+//	MULTUS_FAULTS         "all", or a regular expression for the names of the
+//	                      cells that shall run; without it, some of them do
+//	MULTUS_FAULTS_SEED    chooses these
 package scenario

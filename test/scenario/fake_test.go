@@ -59,6 +59,9 @@ func fake() {
 }
 
 func (c *call) run() (err error) {
+	if os.Getenv("FAKE_UNREAD") == c.verb+" "+c.kind {
+		return c.unread()
+	}
 	if c.stdin, err = io.ReadAll(os.Stdin); err != nil {
 		return err
 	}
@@ -93,6 +96,25 @@ func (c *call) run() (err error) {
 	return nil
 }
 
+// unread closes stdin before anything of it has been read, as a plugin can that
+// needs no configuration.
+func (c *call) unread() error {
+	err := errors.Join(os.Stdin.Close(), log(line(c.verb, c.container, c.ifname, c.kind, "-", "-", "unread")))
+	switch {
+	case err != nil:
+		return err
+	case c.verb == "ADD":
+		if err := change(c.netns, c.ifname, []string{"link"}); err != nil {
+			return err
+		}
+		_, err := fmt.Printf(`{"interfaces": [{"name": %q, "sandbox": %q}]}`, c.ifname, c.netns)
+		return err
+	case c.verb == "DEL":
+		return deleteLink(c.netns, c.ifname)
+	}
+	return nil
+}
+
 // record writes the call down.
 func (c *call) record(confErr error) error {
 	fields := []string{c.verb, c.container, c.ifname, c.kind, c.conf.Name, c.conf.CNIVersion}
@@ -107,18 +129,23 @@ func (c *call) record(confErr error) error {
 	if confErr != nil {
 		fields = append(fields, "bad-stdin")
 	}
-	for i := range fields {
-		if fields[i] == "" {
-			fields[i] = "-"
-		}
-	}
 	name := strings.TrimSuffix(c.verb+"-"+c.kind+"-"+c.ifname, "-")
 	got := filepath.Join(os.Getenv("WORK"), "got", name)
 	return errors.Join(
 		os.WriteFile(got, c.stdin, 0o600),
 		os.WriteFile(got+".env", environment(os.Environ()), 0o600),
-		log(strings.Join(fields, " ")),
+		log(line(fields...)),
 	)
+}
+
+// line makes a line of the log.
+func line(fields ...string) string {
+	for i := range fields {
+		if fields[i] == "" {
+			fields[i] = "-"
+		}
+	}
+	return strings.Join(fields, " ")
 }
 
 func (c *call) netnsFlags() []string {
@@ -209,7 +236,9 @@ func (c *call) do(op string) error {
 	case "obey":
 		return c.obey(words[1])
 	case "unlink":
-		return deleteLink(c.netns, words[1])
+		return deleteLink(c.pod(), words[1])
+	case "steal":
+		return change(c.pod(), words[1], []string{"default", words[2], "replace"})
 	case "link", "addr", "default":
 		err := change(c.netns, c.ifname, words)
 		if err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -221,6 +250,14 @@ func (c *call) do(op string) error {
 	case "print":
 		fmt.Print(rest(1))
 		os.Exit(0)
+	case "spew":
+		return c.spew(words[1])
+	case "flood":
+		size, err := strconv.Atoi(words[1])
+		_, writeErr := os.Stderr.WriteString(strings.Repeat("x", size))
+		return errors.Join(err, writeErr)
+	case "fill":
+		return fill(words[1])
 	case "stderr":
 		fmt.Fprintln(os.Stderr, rest(1))
 		return nil
@@ -268,6 +305,57 @@ func (c *call) do(op string) error {
 		return deleteNetns(words[1])
 	}
 	return errors.New("the fake knows no such thing")
+}
+
+// pod is the pod's network namespace, also for a verb that is told none.
+func (c *call) pod() string {
+	if c.verb == "STATUS" || c.verb == "GC" {
+		return "/run/netns/pod"
+	}
+	return c.netns
+}
+
+// spew ends the fake with that many bytes on stdout: of ADD a result, of the
+// other verbs just bytes.
+func (c *call) spew(size string) error {
+	n, err := strconv.Atoi(size)
+	if err != nil {
+		return err
+	}
+	text := strings.Repeat("x", n)
+	if c.verb == "ADD" {
+		result, err := c.result.GetAsVersion(c.conf.CNIVersion)
+		if err != nil {
+			return err
+		}
+		object, err := json.Marshal(result)
+		if err != nil {
+			return err
+		}
+		text = `{"much": "` + text + `", ` + string(object[1:])
+	}
+	_, err = os.Stdout.WriteString(text)
+	if err != nil {
+		return err
+	}
+	os.Exit(0)
+	return nil
+}
+
+// fill makes a file as large as the disk allows.
+func fill(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for page := make([]byte, 4096); err == nil; {
+		_, err = f.Write(page)
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		return nil
+	}
+	return err
 }
 
 // obey does what a file says, an operation a line.

@@ -96,10 +96,9 @@ func addLink(h *netlink.Handle, ifname string) error {
 		return err
 	}
 	defer host.Close()
-	peer := fmt.Sprintf("v%d%s", os.Getpid(), ifname)
 	veth := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: ifname},
-		PeerName:  peer[:min(len(peer), unix.IFNAMSIZ-1)], PeerNamespace: netlink.NsFd(host),
+		PeerName:  peerName(ifname), PeerNamespace: netlink.NsFd(host),
 	}
 	if err := h.LinkAdd(veth); err != nil {
 		return err
@@ -109,6 +108,11 @@ func addLink(h *netlink.Handle, ifname string) error {
 		return err
 	}
 	return errors.Join(netlink.LinkSetUp(other), h.LinkSetUp(veth))
+}
+
+func peerName(ifname string) string {
+	name := fmt.Sprintf("v%d%s", os.Getpid(), ifname)
+	return name[:min(len(name), unix.IFNAMSIZ-1)]
 }
 
 // deleteLink succeeds when there is no such link, or no netns.
