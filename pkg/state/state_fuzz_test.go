@@ -28,7 +28,8 @@ const tooLong = time.Minute
 func FuzzRecord(f *testing.F) {
 	for _, text := range []string{
 		`{"format":1,"network":"net","containerID":"c1","ifname":"eth0","netns":"/run/netns/a","netnsID":"4:1","bootID":"b","cniVersion":"1.0.0","cniArgs":"A=1","runtimeConfig":{"mac":"x"},"delegates":[{"index":0,"name":"net","ifname":"eth0","masterplugin":true,"plugins":[{"type":"ptp","cniVersion":"1.0.0","inherited":true,"config":{"type":"ptp","n":1.10}}],"result":{"cniVersion":"1.0.0","ips":[]}}],"defaultRoute":{"ipv4":"eth0"}}`,
-		`{"format":1,"network":"net","containerID":"c1","ifname":"eth0","netnsID":"1","delegates":[{"plugins":[{"type":"x","config":null}],"result":null}]}`,
+		`{"format":1,"network":"net","containerID":"c1","ifname":"eth0","netnsID":"1","delegates":[{"plugins":[{"type":"x","config":null}]}]}`,
+		`{"format":1,"network":"net","containerID":"c1","ifname":"eth0","netnsID":"1","delegates":[{"plugins":[{"type":"x"}],"result":null}]}`,
 		`{"format":1,"network":"net","containerID":"c1","ifname":"eth0","netnsID":"1","delegates":[{"plugins":[{"type":"x"}]},{"plugins":[{"type":"../x"}]}]}`,
 		`{"format":2}`, `[{"type":"flannel","masterplugin":true}]`, `null`, ``, `{"format":1,"delegates":[null]}`,
 	} {

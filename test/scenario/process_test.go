@@ -67,7 +67,7 @@ func attempts(t *testing.T, p *process) {
 // some CPU time (MULTUS_FUZZ_CPU=10m), or after a small number of runs.
 func limits(t *testing.T) (seed uint64, enough func(uint64) bool) {
 	t.Helper()
-	seed, enough = 1, func(n uint64) bool { return n >= 60 }
+	seed, enough = 1, func(n uint64) bool { return n >= 40 }
 	if text := os.Getenv("MULTUS_FUZZ_SEED"); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
@@ -247,6 +247,7 @@ func (p *process) checkAdd(t *testing.T, a attempt, got answer) string {
 		t.Errorf("accepted, but %v", err)
 		return ""
 	}
+	p.checkAcceptable(t, delegates)
 	adds := callsOf("ADD", got.calls)
 	if got.exit == 1 {
 		if want := undone(delegates, len(adds)); !slices.ContainsFunc(want, func(w []string) bool {
@@ -271,6 +272,25 @@ func (p *process) checkAdd(t *testing.T, a attempt, got answer) string {
 		t.Errorf("no result: %s, %v", got.stdout, err)
 	}
 	return "attached"
+}
+
+// checkAcceptable sees that there was no reason to refuse a conf.
+func (p *process) checkAcceptable(t *testing.T, delegates [][]plugin) {
+	t.Helper()
+	primaries := 0
+	for _, plugins := range delegates {
+		for i, plugin := range plugins {
+			if _, err := os.Stat(filepath.Join(p.work, "plugins", plugin.kind)); err != nil || plugin.kind != filepath.Base(plugin.kind) {
+				t.Errorf("accepted a plugin %q: %v", plugin.kind, err)
+			}
+			if i == 0 && plugin.ifname == "" {
+				primaries++
+			}
+		}
+	}
+	if primaries != 1 {
+		t.Errorf("accepted %d primaries", primaries)
+	}
 }
 
 // undone is what a rollback calls when that many plugins were called before: all
