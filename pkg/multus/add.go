@@ -176,6 +176,7 @@ func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *sta
 	if err = note(record, results, keeper); err != nil {
 		return err
 	}
+	record.Complete = true
 	if err = a.store.Save(record); err != nil {
 		return ioError(err)
 	}
@@ -201,6 +202,7 @@ func (a *attachment) keep(record *state.Record, d *state.Delegate, result types.
 // rollback undoes the delegates that were started. It returns the error that
 // made it necessary, with what went wrong here in the details.
 func (a *attachment) rollback(ctx context.Context, record *state.Record, started int, cause error) error {
+	record.Complete = false
 	err := a.delete(ctx, record.Delegates[:started], record.RuntimeConfig, record.Netns, false)
 	if err == nil {
 		err = a.store.Remove(a.key)

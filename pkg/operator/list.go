@@ -141,11 +141,10 @@ func (a *attachment) fill(r *state.Record, boot string) {
 		a.State, a.Reason = isStale, fmt.Sprintf("its network namespace is gone: %v", err)
 	case id != r.NetnsID:
 		a.State, a.Reason = isStale, fmt.Sprintf("its network namespace is gone: another one is at %s now", r.Netns)
+	case !r.Complete:
+		a.State, a.Reason = isPartial, meaning(isPartial)
 	}
 	for index, d := range r.Delegates {
-		if d.Primary && d.Result == nil && a.State == isAttached {
-			a.State, a.Reason = isPartial, meaning(isPartial)
-		}
 		a.Interfaces = append(a.Interfaces, networkInterface{
 			Delegate: index, IfName: d.IfName, Network: d.Name, Plugins: typesOf(&d.Delegate),
 			Primary: d.Primary, Addresses: addressesOf(d.Result),

@@ -45,7 +45,7 @@ func (n *node) record(network, id, pod string, old time.Duration, change func(*s
 	n.Helper()
 	r := &state.Record{
 		Network: network, ContainerID: id, IfName: "eth0",
-		Netns: ownNetns, NetnsID: n.netns, BootID: n.boot, CNIVersion: "1.0.0",
+		Netns: ownNetns, NetnsID: n.netns, BootID: n.boot, CNIVersion: "1.0.0", Complete: true,
 		Delegates: []state.Delegate{
 			aDelegate("net0", network+"-net0", `{"cniVersion":"0.2.0","ip4":{"ip":"10.56.217.131/24"}}`, "sriov"),
 			aDelegate("net1", network+"-net1", `{"cniVersion":"1.0.0","ips":[{"address":"10.168.1.11/24"},{"address":"fd00:10:168::11/64"}]}`,
@@ -122,9 +122,7 @@ func TestListMarksWhatIsNotAttached(t *testing.T) {
 	n.record("demo", "c-gone", "default/gone", time.Minute*90, func(r *state.Record) { r.Netns = "/run/netns/nonexistent" })
 	n.record("demo", "d-other", "default/other", time.Minute*90, func(r *state.Record) { r.NetnsID = "4:1" })
 	n.record("demo", "e-partial", "default/new", time.Minute*30, func(r *state.Record) {
-		for i := range r.Delegates {
-			r.Delegates[i].Result = nil
-		}
+		r.Complete, r.Delegates[0].Result = false, nil // and the primary has its result
 	})
 	n.record("demo", "f-evil", "default/\x1b[31mred", time.Minute*20, nil)
 	n.file("demo:g-torn:eth0.json", `{"format": 1, "network": "de`, time.Hour)

@@ -41,6 +41,9 @@ type Record struct {
 	RuntimeConfig netconf.Object `json:"runtimeConfig,omitempty"`
 
 	Delegates []Delegate `json:"delegates"` // all of them, in list order
+	// Complete says that ADD has succeeded. Until then, and when ADD failed and
+	// could not be undone, some delegates may be attached and others not.
+	Complete bool `json:"complete,omitempty"`
 
 	// DefaultRoute tells through which interface the pod's default route of a
 	// family, "ipv4" or "ipv6", leads. It has no entry for a family without one.
