@@ -28,7 +28,7 @@ func (s Store) LoadLegacy(containerID string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(path)
+	text, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotExist
 	}

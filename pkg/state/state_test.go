@@ -167,6 +167,21 @@ func TestPrepareRefusesAnUnsafeFolder(t *testing.T) {
 	}
 }
 
+func TestLoadRefusesARecordOfSomebodyElse(t *testing.T) {
+	s := newStore(t)
+	r := newRecord(t)
+	if err := s.Save(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(s.Path(r.Key()), 12345, 0); err != nil {
+		t.Skip("this test needs root to give a file away:", err)
+	}
+	var damaged *DamagedError
+	if _, err := s.Load(r.Key()); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "uid 12345") {
+		t.Errorf("got error %v, want a *DamagedError that names the owner", err)
+	}
+}
+
 func TestListSkipsWhatIsNoRecord(t *testing.T) {
 	s := newStore(t)
 	for _, name := range []string{"a:1:eth0.json", "b:2:eth1.json", "b:2:eth1.json.lock", "b:2:eth1.json.tmp", "x:y:z.json.damaged", "c1", "x.json"} {
