@@ -43,7 +43,7 @@ func (m *Multus) Add(ctx context.Context, args *skel.CmdArgs) error {
 	}
 	defer netns.Close()
 	unlock, err := a.lock(ctx)
-	if errors.Is(err, state.ErrNoName) {
+	if errors.Is(err, state.ErrNoName) || errors.Is(err, state.ErrOwnDelegate) {
 		return types.NewError(types.ErrInvalidNetworkConfig, err.Error(), "")
 	}
 	if err != nil {

@@ -48,6 +48,8 @@ func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, netns strin
 		defer unlock()
 	case errors.Is(err, state.ErrUnsafe):
 		return ioError(err)
+	case errors.Is(err, state.ErrOwnDelegate):
+		return nil // its ADD was refused, and the record is that of the multus that has called
 	default:
 		a.warn("%v; going on without", err)
 	}

@@ -112,11 +112,39 @@ func open(path string, flags int) (*os.File, error) {
 }
 
 func (l *Lock) acquire(ctx context.Context) error {
-	err := waitFor(ctx, func() (bool, error) { return tryLock(l.file, operation) })
+	free, err := tryLock(l.file, operation)
+	if err == nil && !free {
+		if l.inherited() {
+			return ErrOwnDelegate
+		}
+		err = waitFor(ctx, func() (bool, error) { return tryLock(l.file, operation) })
+	}
 	if err != nil {
 		return err
 	}
 	return l.waitForLeftovers(ctx)
+}
+
+// inherited tells whether this process is a plugin that whoever has the lock
+// has started, for then waiting would never end: it has the file open without
+// having opened it.
+func (l *Lock) inherited() bool {
+	var ours, other unix.Stat_t
+	if unix.Fstat(int(l.file.Fd()), &ours) != nil {
+		return false
+	}
+	return slices.ContainsFunc(openFiles("self"), func(path string) bool {
+		fd, _ := strconv.Atoi(filepath.Base(path))
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		return err == nil && flags&unix.FD_CLOEXEC == 0 && unix.Fstat(fd, &other) == nil &&
+			other.Dev == ours.Dev && other.Ino == ours.Ino
+	})
+}
+
+// openFiles returns the paths of what a process has open.
+func openFiles(pid string) []string {
+	open, _ := filepath.Glob(filepath.Join("/proc", pid, "fd", "*"))
+	return open
 }
 
 // waitForLeftovers waits for the plugin that a killed multus has left running,
@@ -152,8 +180,7 @@ func (l *Lock) pluginLives() bool {
 	if err != nil {
 		return true
 	}
-	open, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	return slices.ContainsFunc(open, func(fd string) bool {
+	return slices.ContainsFunc(openFiles(strconv.Itoa(pid)), func(fd string) bool {
 		inherited, err := os.Stat(fd)
 		return err == nil && os.SameFile(ours, inherited)
 	})

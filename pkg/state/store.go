@@ -44,6 +44,10 @@ var ErrNoName = errors.New("no file name for a record")
 // folder of the records.
 var ErrUnsafe = errors.New("unsafe folder for the records")
 
+// ErrOwnDelegate says that multus has been started, as a delegate, by a multus
+// that works on the very same attachment.
+var ErrOwnDelegate = errors.New("multus is its own delegate, for the same network and interface")
+
 // DamagedError says that there is a record that cannot be read.
 type DamagedError struct {
 	Path string
