@@ -30,8 +30,9 @@ const (
 const (
 	// killNodes is on how many nodes they happen side by side.
 	killNodes = 2
-	// perKill is a time in which a kill has certainly been dealt with.
-	perKill = 10 * time.Second
+	// perKill is a time in which a kill has certainly been dealt with, on a
+	// machine that has much else to do.
+	perKill = time.Minute
 )
 
 // TestKillAdd kills an ADD, or what it runs, and sends DEL at once, as a
@@ -133,6 +134,8 @@ type killing struct {
 	node       *node
 	verb       string
 	kills      int
+	seed       uint64
+	number     int // of the node
 	strikes    *strikes
 	random     *rand.Rand
 	took       time.Duration // how long an operation takes that is not killed
@@ -153,7 +156,7 @@ func campaign(t *testing.T, verb, sizeEnv string, size int64, run func(*testing.
 			inNodeFor(t, nodeTimeout+time.Duration(share)*perKill, func(t *testing.T, n *node) {
 				k := &killing{
 					node: n, verb: verb, kills: share, interfaces: map[int]int{},
-					random: rand.New(rand.NewPCG(uint64(seed), uint64(i))),
+					seed: uint64(seed), number: i, random: rand.New(rand.NewPCG(uint64(seed), uint64(i))),
 				}
 				start := time.Now()
 				t.Logf("%s=%d %s=%d", sizeEnv, kills, killSeedEnv, seed)
@@ -243,7 +246,7 @@ func (k *killing) rehearse(t *testing.T, p *pod, c string) {
 	}
 	whole()
 	if races {
-		k.strikes = newStrikes(k.random, k.kills, nil)
+		k.strikes = newStrikes(k.seed, k.number, k.kills, nil)
 		return
 	}
 	traced := *k.node
@@ -254,7 +257,7 @@ func (k *killing) rehearse(t *testing.T, p *pod, c string) {
 	k.node = untraced
 	calls := systemCalls(t, verb)
 	whole() // the first one had to make the bridge
-	k.strikes = newStrikes(k.random, k.kills, calls)
+	k.strikes = newStrikes(k.seed, k.number, k.kills, calls)
 }
 
 // strike runs a command until it is struck. What it returns waits for the
@@ -270,7 +273,7 @@ func (k *killing) strike(t *testing.T, cmd *exec.Cmd, s strike) (end func()) {
 	}
 	c := k.node.start(t, cmd)
 	time.Sleep(time.Duration(s.share * float64(k.took))) // the instant, not a wait for something
-	if c.strike(t, s, k.node.plugins) {
+	if c.strike(t, s, k.node.plugins, k.took) {
 		k.landed++
 	}
 	return func() { c.wait(t, k.verb) }

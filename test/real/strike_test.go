@@ -31,6 +31,11 @@ const (
 	withKill = "SIGKILL"
 	withTerm = "SIGTERM"
 	withStop = "SIGSTOP, SIGKILL" // frozen for a while first
+
+	// With a plugin that is frozen until DEL has had its time. A DEL that does
+	// not wait for it is over by then, and the plugin goes on.
+	withDelegateFrozen = "SIGKILL, the delegate frozen,"
+	withIPAMFrozen     = "SIGKILL, the IPAM plugin frozen,"
 )
 
 // strike is one kill: of whom, how, and when.
@@ -40,8 +45,8 @@ type strike struct {
 	delay       time.Duration // after that
 
 	// Instead of a time, when multus enters a system call for the nth time.
-	call string
-	nth  int
+	call       string
+	nth, often int // of so many
 }
 
 func (s strike) String() string {
@@ -52,15 +57,22 @@ func (s strike) String() string {
 }
 
 // strikes are the kills of a campaign in their order. Half of them are by
-// system call, if any calls are known, the others by time.
+// system call, if any calls are known, the others by time. Calls that multus
+// makes seldom come first: they tend to be those that change something.
 type strikes struct {
 	all, calls []strike
 	given      int
 }
 
-func newStrikes(random *rand.Rand, size int, calls []strike) *strikes {
+// The nodes of a campaign share these out among them.
+func newStrikes(seed uint64, node, size int, calls []strike) *strikes {
+	random := rand.New(rand.NewPCG(seed, uint64(node)))
+	shared := rand.New(rand.NewPCG(seed, killNodes))
 	s := &strikes{calls: calls}
 	var byTime []strike
+	for _, how := range []string{withDelegateFrozen, withIPAMFrozen} {
+		byTime = append(byTime, strike{victim: victimMultus, how: how})
+	}
 	for _, victim := range []string{victimMultus, victimDelegate, victimIPAM} {
 		for _, how := range []string{withKill, withTerm, withStop} {
 			byTime = append(byTime, strike{victim: victim, how: how})
@@ -73,18 +85,16 @@ func newStrikes(random *rand.Rand, size int, calls []strike) *strikes {
 	for i, slice := range random.Perm(timed) {
 		k := byTime[i%len(byTime)]
 		k.share = (float64(slice) + random.Float64()) / float64(timed) * 1.05 // some after the end, too
-		if k.victim == victimIPAM {
+		if k.victim == victimIPAM || k.how == withIPAMFrozen {
 			k.delay = time.Duration(random.Int64N(int64(8 * time.Millisecond)))
 		}
 		s.all = append(s.all, k)
 	}
-	var order []int
-	for len(s.all) < size {
-		if len(order) == 0 {
-			order = random.Perm(len(calls))
-		}
-		k := calls[order[0]]
-		if order = order[1:]; random.IntN(4) == 0 {
+	order := shared.Perm(len(calls))
+	slices.SortStableFunc(order, func(a, b int) int { return calls[a].often - calls[b].often })
+	for i := node; len(s.all) < size; i += killNodes {
+		k := calls[order[i%len(order)]]
+		if random.IntN(4) == 0 {
 			k.how = withTerm
 		}
 		s.all = append(s.all, k)
@@ -110,34 +120,57 @@ func (s *strikes) used() int {
 	return len(used)
 }
 
-// strike kills the victim, unless it is too late.
-func (r *running) strike(t *testing.T, s strike, plugins string) bool {
+// strike kills the victim, unless it is too late. A plugin that it freezes goes
+// on when that time is over.
+func (r *running) strike(t *testing.T, s strike, plugins string, frozen time.Duration) bool {
 	t.Helper()
-	pid := r.cmd.Process.Pid
-	if s.victim != victimMultus {
-		if pid = r.find(t, s.victim, plugins); pid == 0 {
+	multus, plugin := r.cmd.Process.Pid, 0
+	if kind := s.plugin(); kind != "" {
+		if plugin = r.find(t, kind, plugins); plugin == 0 {
 			return false
 		}
 		time.Sleep(s.delay)
 	}
 	alive := !r.ended(t)
-	signals := map[string][]unix.Signal{withKill: {unix.SIGKILL}, withTerm: {unix.SIGTERM}, withStop: {unix.SIGSTOP, unix.SIGKILL}}[s.how]
-	for i, signal := range signals {
-		if i > 0 {
-			time.Sleep(20 * time.Millisecond) // what goes on without the victim shall get somewhere
-		}
-		if err := unix.Kill(pid, signal); err != nil {
-			alive = false
-		}
+	kill := func(pid int, signal unix.Signal) { alive = unix.Kill(pid, signal) == nil && alive }
+	victim := multus
+	if s.victim != victimMultus {
+		victim = plugin
 	}
+	switch s.how {
+	case withTerm:
+		kill(victim, unix.SIGTERM)
+		return alive
+	case withStop:
+		kill(victim, unix.SIGSTOP)
+		time.Sleep(20 * time.Millisecond) // what goes on without the victim shall get somewhere
+	case withDelegateFrozen, withIPAMFrozen:
+		kill(plugin, unix.SIGSTOP)
+		time.AfterFunc(frozen, func() { _ = unix.Kill(plugin, unix.SIGCONT) })
+	}
+	kill(victim, unix.SIGKILL)
 	return alive
+}
+
+// plugin returns which kind of plugin must be there, if any.
+func (s strike) plugin() string {
+	switch s.how {
+	case withDelegateFrozen:
+		return victimDelegate
+	case withIPAMFrozen:
+		return victimIPAM
+	}
+	if s.victim == victimMultus {
+		return ""
+	}
+	return s.victim
 }
 
 // find waits until a plugin of that kind runs, and returns its pid, or 0 when
 // multus has ended before.
-func (r *running) find(t *testing.T, victim, plugins string) int {
+func (r *running) find(t *testing.T, kind, plugins string) int {
 	t.Helper()
-	for ; ; time.Sleep(200 * time.Microsecond) {
+	for ; ; time.Sleep(time.Millisecond) {
 		ended := r.ended(t)
 		entries, err := os.ReadDir("/proc")
 		if err != nil {
@@ -148,7 +181,7 @@ func (r *running) find(t *testing.T, victim, plugins string) int {
 			if err != nil || filepath.Dir(program) != plugins {
 				continue
 			}
-			if pid, err := strconv.Atoi(e.Name()); err == nil && (filepath.Base(program) == "host-local") == (victim == victimIPAM) {
+			if pid, err := strconv.Atoi(e.Name()); err == nil && (filepath.Base(program) == "host-local") == (kind == victimIPAM) {
 				return pid
 			}
 		}
@@ -191,9 +224,13 @@ func (n *node) trace(t *testing.T) {
 	}
 }
 
-// ofTheRuntime are the system calls that Go's runtime makes for itself. There
-// are many of them, never as many twice, and others between them.
-var ofTheRuntime = []string{"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "futex", "mmap", "madvise", "sched_getaffinity", "execve"}
+// harmless are the system calls that only ask for something, and those that
+// Go's runtime makes for itself, never as many twice. A kill there is one at
+// the next call that is neither.
+var harmless = []string{
+	"execve", "fstat", "futex", "geteuid", "getpid", "getsockname", "getsockopt", "gettid", "madvise", "mmap", "newfstatat", "prlimit64",
+	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sigaltstack", "statfs",
+}
 
 // systemCalls returns a kill for each call that trace has noted of a verb.
 func systemCalls(t *testing.T, verb string) []strike {
@@ -206,11 +243,14 @@ func systemCalls(t *testing.T, verb string) []strike {
 	seen := map[string]int{}
 	for _, match := range regexp.MustCompile(`(?m)^(\w+)\(`).FindAllStringSubmatch(string(text), -1) {
 		call := match[1]
-		if slices.Contains(ofTheRuntime, call) {
+		if slices.Contains(harmless, call) {
 			continue
 		}
 		seen[call]++
 		all = append(all, strike{victim: victimMultus, how: withKill, call: call, nth: seen[call]})
+	}
+	for i := range all {
+		all[i].often = seen[all[i].call]
 	}
 	if len(all) < 50 || !strings.Contains(string(text), ".lock") {
 		t.Fatalf("%d system calls in a %s: that cannot be all:\n%s", len(all), verb, text)
