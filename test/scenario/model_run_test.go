@@ -30,7 +30,7 @@ func (m *machine) predict(verb string, k key, mistakes []mistake, netns bool, va
 			}
 		}
 	}()
-	m.want.mistakes, m.want.told = mistakes, nil
+	m.want.mistakes, m.want.told, m.want.says = mistakes, nil, ""
 	switch verb {
 	case "ADD":
 		code = m.want.add(k)
@@ -69,22 +69,22 @@ func (m *machine) start(t *rapid.T, verb string, k key, netns bool, valid []type
 	return p
 }
 
-// wait returns the code of the error that multus printed, 0 when it succeeded.
-func (p *running) wait(t *rapid.T) int {
+// answers sees that multus ends with an error of that code whose message says
+// that, or with success if the code is 0.
+func (p *running) answers(t *rapid.T, code int, says string) {
 	t.Helper()
 	late := time.AfterFunc(patience, func() { _ = p.Process.Kill() })
 	err := p.Wait()
 	if !late.Stop() {
 		t.Fatalf("multus does not end; its stderr:\n%s", &p.err)
 	}
-	if err == nil {
-		return 0
-	}
-	e, err := decodeError(p.out.String())
+	e := &cniError{}
 	if err != nil {
-		t.Fatalf("%v\nstdout: %s\nstderr: %s", err, &p.out, &p.err)
+		e, err = decodeError(p.out.String())
 	}
-	return e.Code
+	if err != nil || e.Code != code || !strings.Contains(e.Msg, says) {
+		t.Fatalf("got error %v, code %d, want code %d %q\nstdout: %s\nstderr: %s", err, e.Code, code, says, &p.out, &p.err)
+	}
 }
 
 // run makes a call, and the same call in the model.
@@ -94,9 +94,7 @@ func (m *machine) run(t *rapid.T, verb string, k key, mistakes []mistake, netns 
 	defer m.arm(t, mistakes)()
 	code, _ := m.predict(verb, k, mistakes, netns, valid)
 	p := m.start(t, verb, k, netns, valid)
-	if got := p.wait(t); got != code {
-		t.Fatalf("%s %v: code %d, want %d\nstdout: %s\nstderr: %s", verb, k, got, code, &p.out, &p.err)
-	}
+	p.answers(t, code, m.want.says)
 	if verb == "ADD" && code == 0 {
 		m.checkResult(t, k, p.out.Bytes())
 	}

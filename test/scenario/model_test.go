@@ -8,7 +8,6 @@ package scenario
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,16 +74,17 @@ func TestModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &machine{scenario: s, steps: map[string]int{}}
-	fmt.Printf("model: seed %s, %d sequences\n", flag.Lookup("rapid.seed").Value, size)
-	rapid.Check(t, m.sequence)
-	fmt.Printf("model: seed %s, %d sequences, found 0; %v\n", flag.Lookup("rapid.seed").Value, size, m.steps)
+	seed := flag.Lookup("rapid.seed").Value
+	t.Logf("seed %s, %d sequences", seed, size)
+	rapid.Check(t, m.sequence) // ends the test if it finds anything
+	t.Logf("model: seed %s, %d sequences, found 0; steps: %v", seed, size, m.steps)
 }
 
 // machine is the world as it is, beside the world as it must be.
 type machine struct {
 	*scenario
 	want  *model
-	alien map[string]bool // interfaces of somebody else, as container/ifname
+	last  key // the attachment of the call before
 	steps map[string]int
 }
 
@@ -124,7 +124,7 @@ func (m *machine) sequence(t *rapid.T) {
 func (m *machine) reset(t *rapid.T) {
 	m.releaseAll()
 	m.want = &model{pods: map[string]*sandbox{}, records: map[key]*record{}, locks: map[key]bool{}, confs: map[string][]delegate{}}
-	m.alien = map[string]bool{}
+	m.last = allKeys[0]
 	must(t, os.RemoveAll(recordDir))
 	for _, c := range containers {
 		m.want.pods[c] = &sandbox{map[string]*link{}}
@@ -194,9 +194,18 @@ func mistakes(t *rapid.T, verb string, others ...string) (list []mistake) {
 	return list
 }
 
+// attachment draws one, often the same as before: it is what has happened to an
+// attachment that makes the next call interesting.
+func (m *machine) attachment(t *rapid.T) key {
+	if rapid.IntRange(0, 2).Draw(t, "another") == 0 {
+		m.last = rapid.SampledFrom(allKeys).Draw(t, "attachment")
+	}
+	return m.last
+}
+
 // call is a call that multus answers.
 func (m *machine) call(t *rapid.T, verb string, mistakes []mistake) {
-	k := rapid.SampledFrom(allKeys).Draw(t, "attachment")
+	k := m.attachment(t)
 	netns := verb != "DEL" || rapid.IntRange(0, 3).Draw(t, "netns") > 0
 	m.run(t, verb, k, mistakes, netns, valid(t, verb))
 }
@@ -226,7 +235,7 @@ func (m *machine) kill(t *rapid.T) {
 	}[verb]).Draw(t, "verb")
 	f := mistake{verb: at, index: rapid.IntRange(0, 2).Draw(t, "index"), what: "hold"}
 	f.late = at == "ADD" && rapid.Bool().Draw(t, "late")
-	k := rapid.SampledFrom(allKeys).Draw(t, "attachment")
+	k := m.attachment(t)
 	list := valid(t, verb)
 	t.Logf("%s %v valid=%v, killed at %v", verb, k, list, f)
 	disarm := m.arm(t, []mistake{f})
@@ -234,9 +243,7 @@ func (m *machine) kill(t *rapid.T) {
 	code, dies := m.predict(verb, k, []mistake{f}, true, list)
 	p := m.start(t, verb, k, true, list)
 	if !dies {
-		if got := p.wait(t); got != code {
-			t.Fatalf("%s %v: code %d, want %d\nstdout: %s\nstderr: %s", verb, k, got, code, &p.out, &p.err)
-		}
+		p.answers(t, code, m.want.says)
 		return
 	}
 	m.await(t, "held")
@@ -259,9 +266,7 @@ func (m *machine) kill(t *rapid.T) {
 	if del == nil {
 		return
 	}
-	if got := del.wait(t); got != code {
-		t.Fatalf("DEL %v: code %d, want %d\nstdout: %s\nstderr: %s", k, got, code, &del.out, &del.err)
-	}
+	del.answers(t, code, m.want.says)
 }
 
 // letRun gives what has been started a chance to go wrong: another multus
@@ -276,7 +281,7 @@ func (m *machine) letRun(t *rapid.T) {
 // DEL at once. What the fakes are called for until then, nobody knows; but all
 // that was ADDed must be DELed after that.
 func (m *machine) killEarly(t *rapid.T) {
-	k := rapid.SampledFrom(allKeys).Draw(t, "attachment")
+	k := m.attachment(t)
 	after := time.Duration(rapid.IntRange(0, 40).Draw(t, "ms")) * time.Millisecond
 	t.Logf("ADD %v, killed after %v, and DEL", k, after)
 	p := m.start(t, "ADD", k, true, nil)
@@ -284,10 +289,7 @@ func (m *machine) killEarly(t *rapid.T) {
 	_ = p.Process.Kill()
 	_ = p.Wait()
 	m.predict("DEL", k, nil, true, nil)
-	del := m.start(t, "DEL", k, true, nil)
-	if got := del.wait(t); got != 0 {
-		t.Fatalf("DEL %v: code %d, want 0\nstdout: %s\nstderr: %s", k, got, &del.out, &del.err)
-	}
+	m.start(t, "DEL", k, true, nil).answers(t, 0, "")
 	calls, err := m.newCalls()
 	must(t, err)
 	for i, line := range calls {

@@ -28,10 +28,12 @@ func (w *model) add(k key) int {
 	return w.locked(k, func() int {
 		old := w.records[k]
 		if old != nil && old.pod == pod {
+			w.says = "has a record"
 			return ownError
 		}
 		for _, name := range names(planned) {
 			if pod.links[name] != nil {
+				w.says = "there already"
 				return ownError
 			}
 		}

@@ -26,6 +26,7 @@ type model struct {
 	confs    map[string][]delegate // by network, as they are today
 	mistakes []mistake             // of the call that is made
 	lines    []string              // the calls that the fakes got, in the form of the log
+	says     string                // by the error, where its code is not enough
 	told     map[string][]string   // what the fakes heard from GC, by type
 }
 
