@@ -72,6 +72,46 @@ func (n *node) call(t *testing.T, verb string, p *pod, conf string) ([]byte, *ty
 	return stdout, &failure.Error
 }
 
+// running is a multus that has been started.
+type running struct {
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	killed         bool // known after wait
+}
+
+func (n *node) start(t *testing.T, cmd *exec.Cmd) *running {
+	t.Helper()
+	r := &running{cmd: cmd}
+	cmd.Stdout, cmd.Stderr = &r.stdout, &r.stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// wait waits for the end. Unless multus was killed it must have said in one
+// document how it ended, which wait returns.
+func (r *running) wait(t *testing.T, verb string) error {
+	t.Helper()
+	err := r.cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() < 0 {
+		r.killed = true
+		return err
+	}
+	want := 1
+	if err == nil && !strings.HasPrefix(verb, "ADD") {
+		want = 0
+	}
+	if got := documents(r.stdout.Bytes()); got != want || err != nil && exit.ExitCode() != 1 {
+		t.Errorf("%s: %v, %d JSON documents on stdout, want %d; stdout %q, stderr %q", verb, err, got, want, r.stdout.String(), r.stderr.String())
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, r.stdout.String())
+	}
+	return nil
+}
+
 // documents counts the JSON documents in a text that must consist of them. It
 // returns -1 when the text does not.
 func documents(text []byte) int {

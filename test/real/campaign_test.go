@@ -1,0 +1,200 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package real
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// killNodes is on how many nodes they happen side by side.
+	killNodes = 2
+	// perKill is a time in which a kill has certainly been dealt with, on a
+	// machine that has much else to do.
+	perKill = time.Minute
+)
+
+// killing is one campaign's share on one node.
+type killing struct {
+	node       *node
+	verb       string
+	kills      int
+	seed       uint64
+	number     int // of the node
+	strikes    *strikes
+	random     *rand.Rand
+	took       time.Duration // how long an operation takes that is not killed
+	before     snapshot
+	landed     int         // kills that came before the operation had ended
+	interfaces map[int]int // how often the pod had how many at that instant
+	ownerless  int         // leases, see hostLocalKilled
+}
+
+// campaign runs its part of the kills on each node, from a seed, and says how
+// many there were.
+func campaign(t *testing.T, verb, sizeEnv string, size int64, run func(*testing.T, *killing)) {
+	kills := int(fromEnv(t, sizeEnv, size))
+	seed := fromEnv(t, killSeedEnv, 0)
+	for i := range killNodes {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			share := kills/killNodes + (kills%killNodes+killNodes-1-i)/killNodes
+			inNodeFor(t, nodeTimeout+time.Duration(share)*perKill, func(t *testing.T, n *node) {
+				k := &killing{
+					node: n, verb: verb, kills: share, interfaces: map[int]int{},
+					seed: uint64(seed), number: i, random: rand.New(rand.NewPCG(uint64(seed), uint64(i))),
+				}
+				t.Logf("%s=%d %s=%d", sizeEnv, kills, killSeedEnv, seed)
+				defer k.summary(t, time.Now())
+				run(t, k)
+				if k.landed == 0 || share > 20 && len(k.interfaces) < 2 {
+					t.Errorf("the kills are not spread over the %s", verb)
+				}
+			})
+		})
+	}
+}
+
+func (k *killing) summary(t *testing.T, start time.Time) {
+	if k.strikes == nil { // something failed before
+		return
+	}
+	t.Logf("%s killed %d times, seed %d, in %v: %d kills landed, at %d of %d system calls; interfaces in the pod then, and how often: %v; ownerless leases of a killed host-local: %d; failed: %v",
+		k.verb, k.strikes.given, k.seed, time.Since(start).Round(time.Second), k.landed, k.strikes.used(), len(k.strikes.calls), k.interfaces, k.ownerless, t.Failed())
+}
+
+// fromEnv returns the number that a variable holds.
+func fromEnv(t *testing.T, name string, otherwise int64) int64 {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		return otherwise
+	}
+	number, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return number
+}
+
+// pool is host-local with a network that is large enough for its round robin
+// to meet no address again soon.
+func pool(network int) string {
+	return fmt.Sprintf(`"ipam": {"type": "host-local", "subnet": "10.%d.0.0/16", "routes": [{"dst": "0.0.0.0/0"}]}`, network)
+}
+
+// rounds does as many rounds as there are kills. A round ends with the pod
+// detached, and then nothing may be left.
+//
+// Every fourth round has ipMasq, with one of the two delegates, for which
+// multus is killed, and not a plugin: no plugin of these finds its rules again
+// once it was killed between the interface, whose addresses lead to them, and
+// the rules.
+func (k *killing) rounds(t *testing.T, p *pod, round func(i int, c string, s strike)) {
+	masqueraded := func(first, second bool) string {
+		return conf("1.1.0",
+			fmt.Sprintf(`{"type": "bridge", "bridge": "br1", "isGateway": true, "ipMasq": %v, %s}`, first, pool(1)),
+			fmt.Sprintf(`{"type": "ptp", "masterplugin": true, "ipMasq": %v, %s}`, second, pool(2)))
+	}
+	plain := masqueraded(false, false)
+	if k.before == nil {
+		k.before = k.node.snapshot(t)
+	}
+	k.rehearse(t, p, plain)
+	for i := range k.kills {
+		s := k.strikes.next()
+		c := plain
+		if s.victim == victimMultus && i%4 < 2 {
+			c = masqueraded(i%8 < 4, i%8 >= 4)
+		}
+		round(i, c, s)
+		k.node.noRules = c == plain && i < k.kills-1 // to list none takes a tenth of a kill's time
+		k.nothingLeft(t, p, s)
+		if t.Failed() {
+			t.Fatalf("kill %d of %s, which takes %v: %v; conf %s", i, k.verb, k.took, s, c)
+		}
+	}
+}
+
+// rehearse measures the operation and lists its system calls.
+func (k *killing) rehearse(t *testing.T, p *pod, c string) {
+	t.Helper()
+	operation := map[string]func(){
+		"ADD": func() { k.node.must(t, "ADD", p, c) },
+		"DEL": func() { k.node.must(t, "DEL", p, c) },
+		"GC": func() {
+			k.node.must(t, "GC", &pod{}, with(c, `"cni.dev/valid-attachments": [{"containerID": "valid", "ifname": "eth0"}]`))
+		},
+	}
+	verb, _, races := strings.Cut(k.verb, " ")
+	whole := func() {
+		for _, step := range map[string][]string{"ADD": {"ADD", "DEL"}, "DEL": {"ADD", "DEL"}, "GC": {"ADD", "GC"}}[verb] {
+			start := time.Now()
+			operation[step]()
+			if step == verb {
+				k.took = time.Since(start)
+			}
+		}
+	}
+	whole()
+	if races {
+		k.strikes = newStrikes(k.seed, k.number, k.kills, nil)
+		return
+	}
+	traced := *k.node
+	traced.trace(t)
+	untraced := k.node
+	k.node = &traced
+	whole()
+	k.node = untraced
+	calls := systemCalls(t, verb)
+	whole() // the first one had to make the bridge
+	k.strikes = newStrikes(k.seed, k.number, k.kills, calls)
+}
+
+// strike runs a command until it is struck. What it returns waits for the
+// command's end.
+func (k *killing) strike(t *testing.T, cmd *exec.Cmd, s strike) (end func()) {
+	t.Helper()
+	if s.call != "" {
+		injected := k.node.start(t, s.inject(cmd))
+		if err := injected.wait(t, k.verb); err != nil { // killed, or rolled back
+			k.landed++
+		}
+		return func() {}
+	}
+	c := k.node.start(t, cmd)
+	time.Sleep(time.Duration(s.share * float64(k.took))) // the instant, not a wait for something
+	if c.strike(t, s, k.node.plugins, k.took) {
+		k.landed++
+	}
+	return func() { c.wait(t, k.verb) }
+}
+
+// hostLocalKilled is a lease that host-local has made and not yet written its
+// owner into, when it was killed itself. Nobody can tell whose it is.
+var hostLocalKilled = regexp.MustCompile(`^\+ file (/var/lib/cni/networks/[^/]+/[0-9.]+)$`)
+
+func (k *killing) nothingLeft(t *testing.T, p *pod, s strike) {
+	t.Helper()
+	for _, line := range k.node.leftovers(t, k.before) {
+		if lease := hostLocalKilled.FindStringSubmatch(line); lease != nil && s.victim == victimIPAM {
+			if owner, err := os.ReadFile(lease[1]); err == nil && len(bytes.TrimSpace(owner)) == 0 {
+				k.ownerless++
+				if err := os.Remove(lease[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	k.node.nothingLeft(t, k.before, p)
+}
