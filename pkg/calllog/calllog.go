@@ -51,9 +51,11 @@ func Open(path, level string) (*Log, error) {
 }
 
 // open opens the file for appending. A line is one write, and the kernel does
-// not let two writes to such a file overlap: no line is torn.
+// not let two writes to such a file overlap: no line is torn. A link is not
+// followed: in a folder like /tmp anybody could make it lead to a file of
+// root's.
 func open(path string) (*os.File, error) {
-	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NONBLOCK
+	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NONBLOCK | unix.O_NOFOLLOW
 	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, err

@@ -6,7 +6,9 @@ package calllog
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func lines(t *testing.T, path string) []map[string]any {
@@ -99,6 +103,25 @@ func TestRotateOnce(t *testing.T) {
 	}
 	if got := len(lines(t, path)); got != 20 {
 		t.Errorf("got %d lines, want 20", got)
+	}
+}
+
+func TestOpenFollowsNoLink(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "log")
+	for _, target := range []string{"there", "not-there"} {
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, "there"), nil, 0o600), os.Symlink(target, path)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(path, ""); !errors.Is(err, unix.ELOOP) {
+			t.Errorf("a link to what is %s: got error %v, want ELOOP", target, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "not-there")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link was followed: %v", err)
 	}
 }
 
