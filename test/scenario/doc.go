@@ -117,4 +117,14 @@
 //	MULTUS_FAULTS         "all", or a regular expression for the names of the
 //	                      cells that shall run; without it, some of them do
 //	MULTUS_FAULTS_SEED    chooses these
+//
+// # Model
+//
+// TestModel draws sequences of calls, faults and kills, and compares after each
+// call what is there with a model of it: see model_world_test.go. A failure is
+// made as short as it goes, and comes with the seed that leads to it. In the
+// environment it is told
+//
+//	MULTUS_MODEL          how many sequences there shall be
+//	RAPID_SEED            where they begin (or -rapid.seed)
 package scenario
