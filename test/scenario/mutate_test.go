@@ -32,8 +32,11 @@ var rightConfs = []string{
   "delegates":[{"type":"ptp","fake":{"ADD":"link"}},{"type":"sriov","fake":{"CHECK":"error 11 later"}},{"type":"tuning","masterplugin":true,"fake":{"ADD":["dns 10.0.0.1"]}}]}`,
 }
 
-// failing makes a right conf one whose last delegate fails.
-var failing = strings.NewReplacer(`{"type":"tuning",`, `{"fake":{"ADD":"error 11 no"},"type":"tuning",`, `{"type": "flannel",`, `{"fake": {"ADD": "error 99 no"}, "type": "flannel",`)
+// failing makes a right conf one in which a late plugin fails.
+var failing = strings.NewReplacer(
+	`{"type": "flannel",`, `{"type": "flannel", "fake": {"ADD": "error 99 no"},`,
+	`"sysctl":`, `"fake":{"ADD":"error 11 no"},"sysctl":`,
+	`"dns 10.0.0.1"`, `"error 11 no"`)
 
 // strange values take the place of others. Those of plugins are on CNI_PATH.
 var strange = []string{
@@ -63,7 +66,7 @@ func pick[T any](m *mutator, from []T) T { return from[m.IntN(len(from))] }
 
 func (m *mutator) attempt(env []string) attempt {
 	a := attempt{env, pick(m, rightConfs)}
-	if m.IntN(8) == 0 {
+	if m.IntN(3) == 0 {
 		a.stdin = failing.Replace(a.stdin)
 	}
 	if m.IntN(3) == 0 {

@@ -41,6 +41,11 @@ func attempts(t *testing.T, p *process) {
 		if got := p.try(t, attempt{usualEnv(p), conf}); got != "attached" {
 			t.Fatalf("%s: got %q", conf, got)
 		}
+		if wrong := failing.Replace(conf); wrong != conf {
+			if got := p.try(t, attempt{usualEnv(p), wrong}); got != "rolled back" {
+				t.Fatalf("%s: got %q", wrong, got)
+			}
+		}
 	}
 	for _, file := range stumbledOver(t) {
 		p.replay(t, file)
