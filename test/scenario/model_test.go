@@ -304,23 +304,27 @@ func (m *machine) killEarly(t *rapid.T) {
 	m.want.lines = nil
 }
 
-// netns takes a pod's network namespace away, or makes a new one.
+// netns takes a pod's network namespace away, or makes another one at its path,
+// or both.
 func (m *machine) netns(t *rapid.T) {
-	c := rapid.SampledFrom(containers).Draw(t, "container")
-	t.Logf("netns of %s: gone %v", c, m.want.pods[c] != nil)
+	c, another := m.attachment(t).container, rapid.Bool().Draw(t, "another one")
+	t.Logf("netns of %s: there %v, another %v", c, m.want.pods[c] != nil, another)
 	if m.want.pods[c] == nil {
+		another = true
+	} else {
+		must(t, empty(netnsOf(c))) // the kernel would do it, some time
+		must(t, deleteNetns(c))
+		m.want.pods[c] = nil
+	}
+	if another {
 		must(t, makeNetns(c))
 		m.want.pods[c] = &sandbox{map[string]*link{}}
-		return
 	}
-	must(t, empty(netnsOf(c))) // the kernel would do it, some time
-	must(t, deleteNetns(c))
-	m.want.pods[c] = nil
 }
 
 // conf changes the conf of a network.
 func (m *machine) conf(t *rapid.T) {
-	network := rapid.SampledFrom(networks).Draw(t, "network")
+	network := m.attachment(t).network
 	m.want.confs[network] = confs().Draw(t, "conf")
 }
 
