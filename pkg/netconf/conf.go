@@ -99,7 +99,7 @@ func (r *reader) conf(data []byte) *Conf {
 	conf := &Conf{CNIDir: DefaultCNIDir}
 	conf.Name = r.networkName(object)
 	if conf.Name == "" {
-		if object.Get("name") == nil {
+		if isUnset(object.Get("name")) {
 			r.report(types.ErrInvalidNetworkConfig, "name", 0, "is missing")
 		}
 		return nil

@@ -76,6 +76,8 @@ func TestParseRefuses(t *testing.T) {
 		{`{"name":"n",#`, decoding, `invalid character '#' looking for beginning of object key string`},
 		{`{"name":"n"} {}`, decoding, `more than one JSON value, the second at byte 14`},
 		{`{}`, invalid, `"name" is missing`},
+		{`{"name":""}`, invalid, `"name" is missing`},
+		{`{"name":"","Name":"n"}`, invalid, `"name" is missing`}, // skel takes the second one for the first
 		{`{"name":7}`, decoding, `"name" must be a string, not 7`},
 		{`{"name":null}`, decoding, `"name" must be a string, not null`},
 		{`{"name":"../x"}`, invalid, `"name" must be letters, digits, '_', '.' and '-', the first a letter or a digit, not "../x"`},
