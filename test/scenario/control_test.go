@@ -50,13 +50,13 @@ type failer interface {
 
 // wait waits until done, which says what it is waiting for.
 func wait(ts failer, what string, done func() bool) {
-	if err := waitFor(what, done); err != nil {
+	if err := waitFor(patience, what, done); err != nil {
 		ts.Fatalf("%v", err)
 	}
 }
 
-func waitFor(what string, done func() bool) error {
-	for end := time.Now().Add(patience); !done(); time.Sleep(poll) {
+func waitFor(limit time.Duration, what string, done func() bool) error {
+	for end := time.Now().Add(limit); !done(); time.Sleep(poll) {
 		if time.Now().After(end) {
 			return fmt.Errorf("waited in vain for %s", what)
 		}

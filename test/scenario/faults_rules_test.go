@@ -206,6 +206,7 @@ type surroundings struct {
 	name                 string
 	prepare, spoil, heal func(w *world) error // before all; before the verb; after it
 	again                bool                 // even an ADD is not the first
+	replaces             bool                 // the pod, by another one
 	unlike               func(c cell, w *want)
 }
 
@@ -255,7 +256,7 @@ var environments = []surroundings{
 			w.calls = c.calls("DEL", 2, 2, 1, 1, 0, 0)
 		}
 	}},
-	{name: "other-netns", spoil: podReplaced("eth0", "net0", "net1"), again: true, unlike: func(c cell, w *want) {
+	{name: "other-netns", spoil: podReplaced("eth0", "net0", "net1"), again: true, replaces: true, unlike: func(c cell, w *want) {
 		switch c.verb {
 		case "ADD", "ROLLBACK":
 			c.refuse(w, 999, "eth0.* there already")
@@ -266,7 +267,7 @@ var environments = []surroundings{
 		w.links = []string{"eth0", "net0", "net1"} // not ours
 		w.owner = nobody
 	}},
-	{name: "other-netns-empty", spoil: podReplaced(), again: true, unlike: func(c cell, w *want) {
+	{name: "other-netns-empty", spoil: podReplaced(), again: true, replaces: true, unlike: func(c cell, w *want) {
 		switch c.verb {
 		case "ADD", "ROLLBACK":
 			w.calls = append(c.calls("DEL", 2, 1, 0), w.calls...)
@@ -276,13 +277,19 @@ var environments = []surroundings{
 		}
 		w.links, w.owner = nil, nobody
 	}},
+	{name: "attached-already", again: true, unlike: func(c cell, w *want) {
+		if c.begins() {
+			c.refuse(w, 999, "has a record for interface eth0")
+			w.record, w.links, w.owner = true, c.allLinks(), c.primary
+		}
+	}},
 	{name: "path-relative", spoil: path("plugins"), heal: path("")},
 	{name: "path-missing", spoil: path("none"), heal: path(""), unlike: noPlugins},
 	{name: "path-unreadable", spoil: path("loop"), heal: path(""), unlike: noPlugins},
 	{name: "path-missing-and-good", spoil: path("none:closed:loop:plugins"), heal: path("")},
 	{name: "stdout-nobody-reads", spoil: stdoutTo("broken-pipe"), heal: stdoutTo(""), unlike: noStdout},
 	{name: "stdout-full", spoil: stdoutTo("/dev/full"), heal: stdoutTo(""), unlike: noStdout},
-	{name: "stdin-20MB", spoil: stdinOf(20_000_000), heal: stdinOf(0)},
+	{name: "stdin-5MB", spoil: stdinOf(5_000_000), heal: stdinOf(0)},
 }
 
 // refuse changes w for a verb that does nothing but fail.
