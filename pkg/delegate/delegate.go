@@ -176,19 +176,30 @@ func usable(text []byte, result types.Result) error {
 }
 
 // refuseNulls returns an error for a result that has null in the place of an
-// interface, an address or a route: cni's converters would follow it.
+// interface, an address or a route: cni's converters would follow it. It looks
+// at each member of such a name, however written: cni takes one of "ips" and
+// "IPs", and which one depends on the way that the result has gone.
 func refuseNulls(result []byte) error {
-	type lists struct{ Interfaces, IPs, Routes []json.RawMessage }
-	var r struct {
-		lists
-		IP4, IP6 lists
-	}
-	if err := json.Unmarshal(result, &r); err != nil {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(result, &members); err != nil {
 		return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("unusable result: %v", err), "")
 	}
-	all := slices.Concat(r.Interfaces, r.IPs, r.Routes, r.IP4.Routes, r.IP6.Routes)
-	if slices.ContainsFunc(all, func(m json.RawMessage) bool { return string(m) == "null" }) {
-		return types.NewError(types.ErrDecodingFailure, "unusable result: null in a list of interfaces, ips or routes", "")
+	for key, value := range members {
+		is := func(name string) bool { return strings.EqualFold(key, name) }
+		switch {
+		case is("ip4"), is("ip6"):
+			if err := refuseNulls(value); err != nil {
+				return err
+			}
+		case is("interfaces"), is("ips"), is("routes"):
+			var list []json.RawMessage
+			if err := json.Unmarshal(value, &list); err != nil {
+				return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("unusable result: %v", err), "")
+			}
+			if slices.ContainsFunc(list, func(m json.RawMessage) bool { return string(m) == "null" }) {
+				return types.NewError(types.ErrDecodingFailure, "unusable result: null in a list of interfaces, ips or routes", "")
+			}
+		}
 	}
 	return nil
 }
