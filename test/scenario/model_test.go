@@ -269,12 +269,14 @@ func (m *machine) kill(t *rapid.T) {
 	del.answers(t, code, m.want.says)
 }
 
-// letRun gives what has been started a chance to go wrong: another multus
-// comes and goes meanwhile.
+// letRun gives what has been started a chance to go wrong: other multus come
+// and go meanwhile.
 func (m *machine) letRun(t *rapid.T) {
-	other := exec.Command(os.Getenv("MULTUS"))
-	other.Env = []string{"CNI_COMMAND=VERSION", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
-	must(t, other.Run())
+	for range 5 {
+		other := exec.Command(os.Getenv("MULTUS"))
+		other.Env = []string{"CNI_COMMAND=VERSION", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
+		must(t, other.Run())
+	}
 }
 
 // killEarly kills an ADD somewhere, perhaps before it has begun, and sends a
