@@ -184,7 +184,7 @@ func TestLoadRefusesARecordOfSomebodyElse(t *testing.T) {
 
 func TestListSkipsWhatIsNoRecord(t *testing.T) {
 	s := newStore(t)
-	for _, name := range []string{"a:1:eth0.json", "b:2:eth1.json", "b:2:eth1.json.lock", "b:2:eth1.json.tmp", "x:y:z.json.damaged", "c1", "x.json"} {
+	for _, name := range []string{"a:1:eth0.json", "b:2:eth1.json", "b:2:eth1.json.lock", "b:2:eth1.json.tmp", "c:3:eth0.json.lock", "d:4:eth0.json.tmp", "x:y:z.json.damaged", "c1", "x.json"} {
 		if err := os.WriteFile(filepath.Join(s.Dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestListSkipsWhatIsNoRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []Key{{"a", "1", "eth0"}, {"b", "2", "eth1"}}; !slices.Equal(got, want) {
+	if want := []Key{{"a", "1", "eth0"}, {"b", "2", "eth1"}, {"c", "3", "eth0"}}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -212,8 +212,9 @@ func (e *DamagedError) PutAside() error {
 	return nil
 }
 
-// List returns the attachments that have a record, of all networks. A folder
-// that does not exist holds none.
+// List returns the attachments that have a record, of all networks, and those
+// of which a killed run has left no more than the lock. A folder that does not
+// exist holds none.
 func (s Store) List() ([]Key, error) {
 	entries, err := os.ReadDir(s.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -223,11 +224,16 @@ func (s Store) List() ([]Key, error) {
 		return nil, fmt.Errorf("list the records: %w", err)
 	}
 	var keys []Key
+	seen := make(map[Key]bool, len(entries))
 	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), recordSuffix)
+		name, ok := strings.CutSuffix(strings.TrimSuffix(entry.Name(), lockSuffix), recordSuffix)
 		parts := strings.Split(name, separator)
-		if ok && len(parts) == 3 {
-			keys = append(keys, Key{parts[0], parts[1], parts[2]})
+		if !ok || len(parts) != 3 {
+			continue
+		}
+		if key := (Key{parts[0], parts[1], parts[2]}); !seen[key] {
+			seen[key] = true
+			keys = append(keys, key)
 		}
 	}
 	return keys, nil
