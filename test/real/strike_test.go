@@ -4,6 +4,7 @@
 package real
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -126,7 +127,7 @@ func (r *running) strike(t *testing.T, s strike, plugins string, frozen time.Dur
 	t.Helper()
 	multus, plugin := r.cmd.Process.Pid, 0
 	if kind := s.plugin(); kind != "" {
-		if plugin = r.find(t, kind, plugins); plugin == 0 {
+		if plugin = r.find(t, kind, plugins, s.victim == victimMultus); plugin == 0 {
 			return false
 		}
 		time.Sleep(s.delay)
@@ -167,8 +168,9 @@ func (s strike) plugin() string {
 }
 
 // find waits until a plugin of that kind runs, and returns its pid, or 0 when
-// multus has ended before.
-func (r *running) find(t *testing.T, kind, plugins string) int {
+// multus has ended before. One that is to be frozen is none that runs a GC
+// itself: that concerns no attachment, and nobody waits for it.
+func (r *running) find(t *testing.T, kind, plugins string, frozen bool) int {
 	t.Helper()
 	for ; ; time.Sleep(time.Millisecond) {
 		ended := r.ended(t)
@@ -180,6 +182,12 @@ func (r *running) find(t *testing.T, kind, plugins string) int {
 			program, err := os.Readlink(filepath.Join("/proc", e.Name(), "exe"))
 			if err != nil || filepath.Dir(program) != plugins {
 				continue
+			}
+			if frozen {
+				environ, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+				if err != nil || bytes.Contains(environ, []byte("CNI_COMMAND=GC\x00")) {
+					continue
+				}
 			}
 			if pid, err := strconv.Atoi(e.Name()); err == nil && (filepath.Base(program) == "host-local") == (kind == victimIPAM) {
 				return pid
