@@ -236,6 +236,12 @@ func (w *model) gc(network string, valid []types.GCAttachment) (first int) {
 	unknown := slices.Clone(valid)
 	for _, k := range w.sorted() {
 		r, as := w.records[k], types.GCAttachment{ContainerID: k.container, IfName: k.ifname}
+		if r == nil { // no more than a lock, which goes, or stays, with the attachment
+			if k.network == network && !slices.Contains(valid, as) {
+				delete(w.locks, k)
+			}
+			continue
+		}
 		if k.network == network && !slices.Contains(valid, as) {
 			if code := w.del(k, r.pod == w.pods[k.container]); first == 0 {
 				first = code

@@ -270,7 +270,12 @@ func names(list []attached) (all []string) {
 	return all
 }
 
-// sorted returns the attachments that have a record, in the order of the files.
+// sorted returns the attachments that have a record, or a lock that was left, in
+// the order of the files.
 func (w *model) sorted() []key {
-	return slices.SortedFunc(maps.Keys(w.records), func(a, b key) int { return strings.Compare(a.String()+".json", b.String()+".json") })
+	all := maps.Clone(w.locks)
+	for k := range w.records {
+		all[k] = true
+	}
+	return slices.SortedFunc(maps.Keys(all), func(a, b key) int { return strings.Compare(a.String()+".json", b.String()+".json") })
 }
