@@ -134,7 +134,7 @@ func FuzzEntries(f *testing.F) {
 		}
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, text, 0o600); err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		defer os.Remove(path)
 		entries, err := Store{dir}.Entries()
