@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -58,8 +59,16 @@ func (m *Multus) PrintError(e *types.Error) error {
 	return err
 }
 
+// warn prints one line. Control characters, which an error may quote, would
+// play with the terminal that shows it.
 func (m *Multus) warn(format string, args ...any) {
-	_, _ = fmt.Fprintf(m.Stderr, "multus: warning: "+format+"\n", args...)
+	line := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintln(m.Stderr, "multus: warning: "+line)
 }
 
 // parse reads the conf. With the error, which has code 6 or 7, it may return
