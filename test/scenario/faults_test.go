@@ -19,8 +19,6 @@ import (
 const (
 	faultsEnv     = "MULTUS_FAULTS"
 	faultsSeedEnv = "MULTUS_FAULTS_SEED"
-	// faultsSample is how many cells run when nobody asks for more.
-	faultsSample = 110
 	// faultsWorkers is in how many worlds cells run side by side, at most:
 	// -parallel counts too.
 	faultsWorkers = 8
@@ -112,26 +110,21 @@ func chosen(t *testing.T, all []cell, seed int64) []cell {
 	}
 }
 
-// sample takes the cells that differ most from each other: first one for each
-// verb with each fault, as far as the sample goes.
+// sample takes the first cell of each verb with each fault and each of the
+// surroundings.
 func sample(cells []cell) []cell {
 	seen := map[string]bool{}
-	var first, others []cell
-	for _, c := range cells {
+	return slices.DeleteFunc(cells, func(c cell) bool {
 		kind := c.verb
 		if c.fault != nil {
 			kind += c.fault.name
 		} else {
 			kind += c.around.name
 		}
-		if seen[kind] {
-			others = append(others, c)
-		} else {
-			first = append(first, c)
-		}
+		twice := seen[kind]
 		seen[kind] = true
-	}
-	return append(first, others...)[:faultsSample]
+		return twice
+	})
 }
 
 // TestFaults runs the matrix of what can go wrong, or a sample of it: see the
