@@ -31,7 +31,8 @@ const (
 	busyRetries = 50
 	busyPause   = 100 * time.Millisecond
 	// guardFD is the descriptor under which a plugin inherits its guard's file:
-	// scripts use the first ten for themselves.
+	// scripts use the first ten for themselves. A plugin that is a multus hands
+	// it on, and puts its own guard behind it.
 	guardFD = 19
 )
 
@@ -127,6 +128,9 @@ func (e *Exec) runOnce(ctx context.Context, path string, s *stdio, environ []str
 		for len(files) < guardFD {
 			files = append(files, ^uintptr(0)) // closed in the plugin
 		}
+		for fd := uintptr(guardFD); isInherited(fd); fd++ {
+			files = append(files, fd)
+		}
 		files = append(files, inherited.Fd())
 	}
 	pid, err := syscall.ForkExec(path, []string{path}, &syscall.ProcAttr{Env: environ, Files: files})
@@ -146,6 +150,13 @@ func (e *Exec) runOnce(ctx context.Context, path string, s *stdio, environ []str
 		return fmt.Errorf("exit status %d", status.ExitStatus())
 	}
 	return nil
+}
+
+// isInherited tells whether a descriptor has come with this process: those that
+// it has opened itself are not handed on.
+func isInherited(fd uintptr) bool {
+	flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0)
+	return err == nil && flags&unix.FD_CLOEXEC == 0
 }
 
 // wait waits for a process and passes a cancelled ctx on to it. The process

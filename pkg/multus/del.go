@@ -70,9 +70,7 @@ func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, netns strin
 	return err
 }
 
-// deleteConf deletes what an ADD with this conf would have made. That is nothing
-// where another attachment of the pod has the interface: ADD refuses a name
-// that is taken, and the DEL which follows must not harm who has it.
+// deleteConf deletes what an ADD with this conf would have made.
 func (a *attachment) deleteConf(ctx context.Context, conf *netconf.Conf, confErr error, netns string) error {
 	if confErr != nil {
 		return confErr
@@ -80,43 +78,14 @@ func (a *attachment) deleteConf(ctx context.Context, conf *netconf.Conf, confErr
 	if err := conf.Plan(a.key.IfName); err != nil {
 		return err
 	}
-	owners := a.owners()
-	var delegates []state.Delegate
-	for _, d := range conf.Delegates {
-		if network, ok := owners[d.IfName]; ok {
-			a.warn("%s is of network %q: it stays when %q is deleted, which has no record", d.IfName, network, conf.Name)
-			continue
-		}
-		own := state.Delegate{Delegate: d}
+	delegates := make([]state.Delegate, len(conf.Delegates))
+	for i, d := range conf.Delegates {
+		delegates[i].Delegate = d
 		if d.Primary {
-			own.Result = conf.PrevResult
+			delegates[i].Result = conf.PrevResult
 		}
-		delegates = append(delegates, own)
 	}
 	return a.delete(ctx, delegates, conf.RuntimeConfig, netns, true)
-}
-
-// owners returns the network of each interface that other attachments of the
-// container have.
-func (a *attachment) owners() map[string]string {
-	keys, err := a.store.List()
-	if err != nil {
-		a.warn("%v: nothing is known of other attachments", err)
-	}
-	owners := map[string]string{}
-	for _, key := range keys {
-		if key.ContainerID != a.key.ContainerID || key == a.key {
-			continue
-		}
-		record, err := a.store.Load(key)
-		if err != nil || !isOf(record, record.Netns) {
-			continue // nothing says that it has any
-		}
-		for _, d := range record.Delegates {
-			owners[d.IfName] = key.Network
-		}
-	}
-	return owners
 }
 
 // undo deletes what a record lists and, when all of that is gone, the record.

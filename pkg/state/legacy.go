@@ -22,14 +22,15 @@ func (s Store) legacyPath(containerID string) (string, error) {
 }
 
 // LoadLegacy reads the record that 2017's multus left of a container: the
-// array of its delegates. It returns ErrNotExist when there is none.
+// array of its delegates. It returns ErrNotExist when there is none: what has
+// such a name and is no file, a folder for one, is something else's.
 func (s Store) LoadLegacy(containerID string) ([]byte, error) {
 	path, err := s.legacyPath(containerID)
 	if err != nil {
 		return nil, err
 	}
 	text, err := read(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errIrregular) {
 		return nil, ErrNotExist
 	}
 	if err != nil {

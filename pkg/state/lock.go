@@ -90,11 +90,21 @@ func (s Store) Lock(ctx context.Context, key Key) (*Lock, error) {
 func openLock(path string) (file *os.File, found bool, err error) {
 	const flags = unix.O_RDWR | unix.O_NOFOLLOW | unix.O_CREAT
 	file, err = open(path, flags|unix.O_EXCL)
-	if errors.Is(err, fs.ErrExist) {
-		file, err = open(path, flags)
-		return file, true, err
+	if !errors.Is(err, fs.ErrExist) {
+		return file, false, err
 	}
-	return file, false, err
+	if file, err = open(path, flags); err != nil {
+		return nil, true, err
+	}
+	links, err := checkOurs(file)
+	if err == nil && links > 1 {
+		err = errors.New("it has another name too, and may be anything")
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, true, fmt.Errorf("%s: %w: remove it", path, err)
+	}
+	return file, true, nil
 }
 
 // open does without os.OpenFile, which offers each file to the poller in vain:

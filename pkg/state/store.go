@@ -133,16 +133,28 @@ func read(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
+	if _, err := checkOurs(file); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(file)
+}
+
+// errIrregular is of what is a folder, a fifo and the like.
+var errIrregular = errors.New("it is no regular file")
+
+// checkOurs returns an error for a file that somebody else can write to, and
+// how many names the file has.
+func checkOurs(file *os.File) (links uint64, err error) {
 	var st unix.Stat_t
 	switch err := unix.Fstat(int(file.Fd()), &st); {
 	case err != nil:
-		return nil, err
+		return 0, err
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, errors.New("it is no regular file")
+		return 0, errIrregular
 	case int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0:
-		return nil, fmt.Errorf("it is owned by uid %d with mode %04o, so that others can write to it", st.Uid, st.Mode&0o7777)
+		return 0, fmt.Errorf("it is owned by uid %d with mode %04o, so that others can write to it", st.Uid, st.Mode&0o7777)
 	}
-	return io.ReadAll(file)
+	return uint64(st.Nlink), nil
 }
 
 // Save writes the record whole and puts it in the place of the one before, so

@@ -95,7 +95,9 @@ func TestKillRace(t *testing.T) {
 				at(early + k.random.Float64()*(1-early))
 				_ = add.cmd.Process.Kill()
 			}
-			add.wait(t, "ADD")
+			if err := add.wait(t, "ADD"); err != nil && !add.killed {
+				t.Errorf("the ADD that was raced: %v", err)
+			}
 			if err := del.wait(t, "DEL"); err != nil {
 				t.Errorf("the DEL that raced: %v", err)
 			}

@@ -129,24 +129,13 @@ func (w *model) del(k key, netns bool) int {
 	return w.locked(k, func() int {
 		r := w.records[k]
 		if r == nil {
-			return w.delAll(k, w.notOfOthers(k, w.planned(k)), netns, true)
+			return w.delAll(k, w.planned(k), netns, true)
 		}
 		if w.pods[k.container] != nil && w.pods[k.container] != r.pod {
 			netns = false
 		}
 		return w.undo(k, r.delegates, netns, true)
 	})
-}
-
-// notOfOthers leaves out the interfaces that the pod has from other attachments.
-func (w *model) notOfOthers(k key, list []attached) []attached {
-	for other, r := range w.records {
-		if other == k || other.container != k.container || r.pod != w.pods[k.container] {
-			continue
-		}
-		list = slices.DeleteFunc(list, func(a attached) bool { return slices.Contains(names(r.delegates), a.ifname) })
-	}
-	return list
 }
 
 // undo deletes delegates, and with all of them the record.
