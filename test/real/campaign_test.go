@@ -56,7 +56,7 @@ func campaign(t *testing.T, verb, sizeEnv string, size int64, run func(*testing.
 				t.Logf("%s=%d %s=%d", sizeEnv, kills, killSeedEnv, seed)
 				defer k.summary(t, time.Now())
 				run(t, k)
-				if k.landed == 0 || share > 20 && len(k.interfaces) < 2 {
+				if k.landed == 0 || share > 20 && len(k.interfaces) < 2 && sizeEnv != racesEnv { // few DELs win a race
 					t.Errorf("the kills are not spread over the %s", verb)
 				}
 			})
