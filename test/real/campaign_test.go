@@ -56,12 +56,22 @@ func campaign(t *testing.T, verb, sizeEnv string, size int64, run func(*testing.
 				t.Logf("%s=%d %s=%d", sizeEnv, kills, killSeedEnv, seed)
 				defer k.summary(t, time.Now())
 				run(t, k)
-				if k.landed == 0 || share > 20 && len(k.interfaces) < 2 && sizeEnv != racesEnv { // few DELs win a race
+				if !k.spread(sizeEnv == racesEnv) {
 					t.Errorf("the kills are not spread over the %s", verb)
 				}
 			})
 		})
 	}
+}
+
+// spread tells whether the kills came all over the operation. Of a few races
+// none may have; and as DEL waits for the ADD, most leave nothing in the pod.
+func (k *killing) spread(races bool) bool {
+	many := k.kills > 20
+	if races {
+		return k.landed > 0 || !many
+	}
+	return k.landed > 0 && (len(k.interfaces) > 1 || !many)
 }
 
 func (k *killing) summary(t *testing.T, start time.Time) {
