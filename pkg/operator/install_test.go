@@ -292,6 +292,7 @@ func TestInstallWaitKeepsFilesInPlace(t *testing.T) {
 	}
 	says(binary + " is gone")
 	waitFor(t, "the binary is back", func() bool { _, err := os.Stat(binary); return err == nil })
+	says("unchanged " + conf) // it looks at this last: a change before is put right without a word
 
 	h.write(conf, "{}")
 	says(conf + " has changed")
