@@ -1,0 +1,97 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cnierror makes and combines the errors that a CNI plugin returns: a
+// code, a message and details, as in the CNI spec, section 5, "Error".
+//
+// Wrapping with fmt.Errorf and %w is not enough for them. skel unwraps what a
+// plugin returns down to the innermost *types.Error and prints only that, so
+// the text that was wrapped around it would be lost. The functions here make
+// a new *types.Error instead, which carries both the code and the text.
+package cnierror
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+)
+
+// CodeUnavailable is the code with which STATUS says that the plugin cannot
+// serve an ADD: CNI spec, section 2, "STATUS".
+const CodeUnavailable uint = 50
+
+// New makes an error with a code of the CNI spec.
+func New(code uint, format string, args ...any) error {
+	return types.NewError(code, fmt.Sprintf(format, args...), "")
+}
+
+// From returns the CNI error that err is or wraps. An error that is none
+// becomes one with code 999, types.ErrInternal.
+func From(err error) *types.Error {
+	var e *types.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return types.NewError(types.ErrInternal, err.Error(), "")
+}
+
+// Code returns the code of the CNI error that err is or wraps, and 999 for
+// every other error.
+func Code(err error) uint { return From(err).Code }
+
+// WithCode returns err with another code. The text stays.
+func WithCode(code uint, err error) error {
+	e := *From(err)
+	e.Msg, e.Code = err.Error(), code
+	return &e
+}
+
+// Prefix puts the formatted text and a colon before the message. Code and
+// details stay.
+func Prefix(err error, format string, args ...any) error {
+	e := *From(err)
+	e.Msg = fmt.Sprintf(format, args...) + ": " + e.Msg
+	return &e
+}
+
+// WithDetails adds details behind those that err has. Code and message stay.
+func WithDetails(err error, details ...string) error {
+	e := *From(err)
+	e.Details = joinText(append([]string{e.Details}, details...)...)
+	return &e
+}
+
+// Join makes one error of several: the code of the first, the messages and
+// the details of all. Nil errors are left out; it returns nil when no other
+// is left.
+func Join(errs ...error) error {
+	var joined *types.Error
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		e := *From(err)
+		if joined == nil {
+			joined = &e
+			continue
+		}
+		joined.Msg = joinText(joined.Msg, e.Msg)
+		joined.Details = joinText(joined.Details, e.Details)
+	}
+	if joined == nil {
+		return nil
+	}
+	return joined
+}
+
+func joinText(texts ...string) string {
+	kept := make([]string, 0, len(texts))
+	for _, text := range texts {
+		if text != "" {
+			kept = append(kept, text)
+		}
+	}
+	return strings.Join(kept, "; ")
+}

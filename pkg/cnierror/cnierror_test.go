@@ -1,0 +1,55 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cnierror
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+)
+
+func TestPlainErrorsAreInternal(t *testing.T) {
+	want(t, From(errors.New("disk full")), 999, "disk full", "")
+	if got := Code(errors.New("disk full")); got != 999 {
+		t.Errorf("Code: %d, want 999", got)
+	}
+}
+
+func TestWrappedErrorsKeepTheirCode(t *testing.T) {
+	wrapped := fmt.Errorf("lost: %w", types.NewError(11, "busy", "try later"))
+	want(t, From(wrapped), 11, "busy", "try later")
+	want(t, Prefix(wrapped, "delegate %d", 1), 11, "delegate 1: busy", "try later")
+	want(t, WithDetails(wrapped, "", "cleaned up"), 11, "busy", "try later; cleaned up")
+	want(t, WithCode(5, errors.New("no space")), 5, "no space", "")
+}
+
+func TestTheOriginalIsNotChanged(t *testing.T) {
+	original := types.NewError(7, "bad", "")
+	_ = Prefix(original, "x")
+	_ = WithDetails(original, "y")
+	_ = Join(original, errors.New("z"))
+	_ = WithCode(5, original)
+	want(t, original, 7, "bad", "")
+}
+
+func TestJoinKeepsTheFirstCodeAndAllTexts(t *testing.T) {
+	if err := Join(nil, nil); err != nil {
+		t.Errorf("Join of nothing: %v", err)
+	}
+	joined := Join(nil, types.NewError(11, "one", "a"), errors.New("two"), types.NewError(50, "three", "c"))
+	want(t, joined, 11, "one; two; three", "a; c")
+}
+
+func want(t *testing.T, err error, code uint, msg, details string) {
+	t.Helper()
+	var e *types.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("%v is no CNI error", err)
+	}
+	if e.Code != code || e.Msg != msg || e.Details != details {
+		t.Errorf("got %d %q %q, want %d %q %q", e.Code, e.Msg, e.Details, code, msg, details)
+	}
+}
