@@ -26,6 +26,19 @@ func TestWrappedErrorsKeepTheirCode(t *testing.T) {
 	want(t, WithCode(5, errors.New("no space")), 5, "no space", "")
 }
 
+// What skel does with the error of a plugin: see its checkVersionAndCall.
+func TestSkelFindsTheWholeText(t *testing.T) {
+	cause := errors.New("no route to host")
+	err := Prefix(WithDetails(New(11, "ask the daemon: %w", cause), "twice"), "delegate 1")
+	var e *types.Error
+	if !errors.As(err, &e) || e.Msg != "delegate 1: ask the daemon: no route to host" || e.Code != 11 || e.Details != "twice" {
+		t.Errorf("skel finds %+v", e)
+	}
+	if !errors.Is(err, cause) {
+		t.Error("the cause is lost")
+	}
+}
+
 func TestTheOriginalIsNotChanged(t *testing.T) {
 	original := types.NewError(7, "bad", "")
 	_ = Prefix(original, "x")
