@@ -24,6 +24,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 )
 
 // Runner runs delegates for one call of multus.
@@ -117,7 +118,7 @@ func (r *Runner) Add(ctx context.Context, d *netconf.Delegate, in netconf.Inputs
 	return result, nil
 }
 
-func (r *Runner) add(ctx context.Context, d *netconf.Delegate, i int, rc netconf.Object, prev json.RawMessage) (types.Result, error) {
+func (r *Runner) add(ctx context.Context, d *netconf.Delegate, i int, rc rawjson.Object, prev json.RawMessage) (types.Result, error) {
 	var result types.Result
 	err := r.call(ctx, d, i, "ADD", netconf.Inputs{RuntimeConfig: rc, PrevResult: prev},
 		func(path string, request []byte, env Env) (err error) {

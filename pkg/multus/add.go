@@ -28,7 +28,7 @@ func (m *Multus) Add(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if err := conf.Plan(args.IfName); err != nil {
+	if conf.Delegates, err = conf.Plan(args.IfName); err != nil {
 		return err
 	}
 	a := m.attachment(conf, args.ContainerID, args.IfName, m.Env)

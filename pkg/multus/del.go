@@ -17,6 +17,7 @@ import (
 
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 	"multus-cni/pkg/route"
 	"multus-cni/pkg/state"
 )
@@ -75,11 +76,12 @@ func (a *attachment) deleteConf(ctx context.Context, conf *netconf.Conf, confErr
 	if confErr != nil {
 		return confErr
 	}
-	if err := conf.Plan(a.key.IfName); err != nil {
+	planned, err := conf.Plan(a.key.IfName)
+	if err != nil {
 		return err
 	}
-	delegates := make([]state.Delegate, len(conf.Delegates))
-	for i, d := range conf.Delegates {
+	delegates := make([]state.Delegate, len(planned))
+	for i, d := range planned {
 		delegates[i].Delegate = d
 		if d.Primary {
 			delegates[i].Result = conf.PrevResult
@@ -113,7 +115,7 @@ func (a *attachment) undo(ctx context.Context, record *state.Record, netns strin
 // before is called again without a netns. host-device, for one, cannot be
 // deleted twice otherwise, so that a DEL which failed half-way could never
 // succeed. (A rollback leaves that to the DEL that follows it.)
-func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, runtimeConfig netconf.Object, netns string, again bool) error {
+func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, runtimeConfig rawjson.Object, netns string, again bool) error {
 	inside, outside := a.runner, a.runner
 	if outside.Env = a.runner.Env.With("CNI_NETNS="); netns == "" {
 		inside = outside
@@ -191,7 +193,7 @@ func fromLegacy(array []byte, conf *netconf.Conf, key state.Key) (*state.Record,
 	if err != nil {
 		return nil, err
 	}
-	if err := old.Plan(key.IfName); err != nil {
+	if old.Delegates, err = old.Plan(key.IfName); err != nil {
 		return nil, err
 	}
 	record := &state.Record{Network: key.Network, ContainerID: key.ContainerID, IfName: key.IfName, RuntimeConfig: conf.RuntimeConfig}

@@ -29,7 +29,7 @@ func (m *Multus) GC(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if err := conf.Plan(""); err != nil {
+	if conf.Delegates, err = conf.Plan(""); err != nil {
 		return err
 	}
 	store := state.Store{Dir: conf.CNIDir}

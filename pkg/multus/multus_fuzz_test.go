@@ -85,7 +85,7 @@ func FuzzValidAttachments(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := parsed.Plan(""); err != nil {
+		if parsed.Delegates, err = parsed.Plan(""); err != nil {
 			t.Fatal(err)
 		}
 		var want []map[string]any // not the type that the code under test decodes into

@@ -21,7 +21,7 @@ func (m *Multus) Status(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if err := conf.Plan(""); err != nil {
+	if conf.Delegates, err = conf.Plan(""); err != nil {
 		return err
 	}
 	a := m.attachment(conf, "", "", m.Env)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 	"multus-cni/pkg/route"
 	"multus-cni/pkg/state"
 )
@@ -70,7 +71,7 @@ func (n *node) record(network, id, pod string, old time.Duration, change func(*s
 func aDelegate(ifname, network, result string, types ...string) state.Delegate {
 	d := state.Delegate{Delegate: netconf.Delegate{IfName: ifname, Name: network}, Result: json.RawMessage(result)}
 	for _, kind := range types {
-		d.Plugins = append(d.Plugins, netconf.Plugin{Type: kind, Config: netconf.Object{}})
+		d.Plugins = append(d.Plugins, netconf.Plugin{Type: kind, Config: rawjson.Object{}})
 	}
 	return d
 }

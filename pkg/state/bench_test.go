@@ -16,7 +16,7 @@ func benchRecord(b *testing.B) (Store, *Record) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := conf.Plan("eth0"); err != nil {
+	if conf.Delegates, err = conf.Plan("eth0"); err != nil {
 		b.Fatal(err)
 	}
 	r := &Record{Network: "net", ContainerID: "c1", IfName: "eth0", NetnsID: "4:1"}

@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 )
 
 func TestEntriesTellWhatLiesInTheFolder(t *testing.T) {
 	s := Store{Dir: t.TempDir()}
 	good := &Record{Network: "demo", ContainerID: "c1", IfName: "eth0", NetnsID: "4:1", Delegates: []Delegate{
-		{Delegate: netconf.Delegate{IfName: "eth0", Plugins: []netconf.Plugin{{Type: "ptp", Config: netconf.Object{}}}}},
+		{Delegate: netconf.Delegate{IfName: "eth0", Plugins: []netconf.Plugin{{Type: "ptp", Config: rawjson.Object{}}}}},
 	}}
 	if err := s.Save(good); err != nil {
 		t.Fatal(err)

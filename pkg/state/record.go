@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 )
 
 // formatVersion is the version of the record's format that this multus writes
@@ -38,7 +39,7 @@ type Record struct {
 
 	CNIVersion    string         `json:"cniVersion"` // of the conf
 	CNIArgs       string         `json:"cniArgs,omitempty"`
-	RuntimeConfig netconf.Object `json:"runtimeConfig,omitempty"`
+	RuntimeConfig rawjson.Object `json:"runtimeConfig,omitempty"`
 
 	Delegates []Delegate `json:"delegates"` // all of them, in list order
 	// Complete says that ADD has succeeded. Until then, and when ADD failed and

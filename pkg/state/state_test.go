@@ -50,7 +50,7 @@ func newRecord(t *testing.T) *Record {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conf.Plan("eth0"); err != nil {
+	if conf.Delegates, err = conf.Plan("eth0"); err != nil {
 		t.Fatal(err)
 	}
 	return &Record{
