@@ -196,15 +196,16 @@ func (l *Lock) waitForPlugins(ctx context.Context, grace time.Duration) error {
 }
 
 // pluginLives reports whether the process whose id is in the file is the
-// plugin that has inherited that file: it has it open.
+// plugin that has inherited that file: it has it open. (So has this process,
+// which may have been given the id again.)
 func (l *Lock) pluginLives() bool {
 	var text [16]byte
 	n, _ := l.file.ReadAt(text[:], 0)
-	pid := strings.TrimSpace(string(text[:n]))
-	if _, err := strconv.Atoi(pid); err != nil {
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil || pid == os.Getpid() {
 		return false
 	}
-	return slices.ContainsFunc(openFiles(pid), func(fd string) bool {
+	return slices.ContainsFunc(openFiles(strconv.Itoa(pid)), func(fd string) bool {
 		var st unix.Stat_t
 		return unix.Stat(fd, &st) == nil && l.isFile(&st)
 	})

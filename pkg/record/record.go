@@ -22,8 +22,8 @@
 //
 // While an ADD runs, lines follow the object, one JSON object in each: what a
 // plugin of a delegate has returned. Save at the end of the ADD writes the
-// record whole again. (The releases before these lines were introduced take a
-// record that still has them, after an ADD that was killed, for a damaged one.)
+// record whole again. A multus from before these lines takes a record that still
+// has them, after an ADD that was killed, for a damaged one.
 //
 // # Limitation
 //
@@ -83,7 +83,8 @@ type Delegate struct {
 	// before that, and for an empty result.
 	Result json.RawMessage `json:"result,omitempty"`
 	// InterfaceSeen reports that IfName was in the pod's network namespace when
-	// the delegate's ADD had ended. Records of releases before 1.1 never say so.
+	// the delegate's ADD had ended. False may also mean that the record was
+	// written by a multus that did not look.
 	InterfaceSeen bool `json:"interfaceSeen,omitempty"`
 }
 
