@@ -23,6 +23,9 @@ const (
 	// endPause is how often to look whether a plugin has ended where nothing
 	// can be polled for that, in milliseconds.
 	endPause = 5
+	// fullPause is how long a plugin that has filled its stdout at once may
+	// have to wait until it is read, in milliseconds.
+	fullPause = 100
 )
 
 // stdio is a plugin's stdin, stdout and stderr: pipes, as under every runtime,
@@ -70,49 +73,54 @@ func (s *stdio) open(i int) error {
 	return err
 }
 
-// started closes the plugin's ends: they are the plugin's alone from here on.
-func (s *stdio) started() {
-	for i := range s.plugin {
-		closeFD(&s.plugin[i])
-	}
-}
+// started closes the plugin's end of stdin, so that writing fails when the
+// plugin has closed it. The other two stay open until all is over: a pipe that
+// somebody can write to has no end to wake up for, and nobody waits for it.
+func (s *stdio) started() { closeFD(&s.plugin[0]) }
 
 // serve moves what goes through the pipes until the plugin has ended, and then
 // what is there still, but it does not wait for the pipes' end: a process that
 // the plugin left behind may keep them open for ever. pidfd is -1 where the
 // kernel has none.
 func (s *stdio) serve(pid, pidfd int) {
-	pause := -1
-	if pidfd < 0 {
-		pause = endPause
-	}
-	for ended := false; !ended; {
-		fds := [...]unix.PollFd{
-			{Fd: int32(s.ours[0]), Events: unix.POLLOUT},
-			{Fd: int32(s.ours[1]), Events: unix.POLLIN},
-			{Fd: int32(s.ours[2]), Events: unix.POLLIN},
-			{Fd: int32(pidfd), Events: unix.POLLIN},
-		}
-		// It fails with EINTR, or for want of memory: there is nothing but to
-		// try again.
-		if _, err := unix.Poll(fds[:], pause); err != nil {
-			continue
-		}
+	for first, ended := true, false; !ended; first = false {
+		fds := s.poll(pidfd, first)
 		ended = fds[3].Revents != 0 || pidfd < 0 && hasEnded(pid)
 		if fds[0].Revents != 0 {
 			s.write()
 		}
 		for i := 1; i <= 2; i++ {
-			switch events := fds[i].Revents; {
-			case events&unix.POLLIN != 0:
+			if fds[i].Revents != 0 {
 				s.read(i, len(s.buf))
-			case events != 0: // nothing in it, and nobody to write
-				closeFD(&s.ours[i])
 			}
 		}
 	}
 	s.drain(1)
 	s.drain(2)
+}
+
+// poll waits for something to do. It may return with nothing, and then wants to
+// be called again: after a while, when interrupted, or for want of memory.
+//
+// The first time it does not wait for stdout. Most plugins end right after
+// they have written a result, which fits in the pipe, and waking up for each
+// of the two takes more CPU than all the rest of what is done here.
+func (s *stdio) poll(pidfd int, first bool) (fds [4]unix.PollFd) {
+	fds = [4]unix.PollFd{
+		{Fd: int32(s.ours[0]), Events: unix.POLLOUT},
+		{Fd: int32(s.ours[1]), Events: unix.POLLIN},
+		{Fd: int32(s.ours[2]), Events: unix.POLLIN},
+		{Fd: int32(pidfd), Events: unix.POLLIN},
+	}
+	pause := -1
+	if first {
+		fds[1].Fd, pause = -1, fullPause
+	}
+	if pidfd < 0 {
+		pause = endPause
+	}
+	_, _ = unix.Poll(fds[:], pause)
+	return fds
 }
 
 // write writes as much of stdin as the pipe takes, and closes it behind the
@@ -138,10 +146,7 @@ func (s *stdio) write() {
 // not block.
 func (s *stdio) read(i, max int) int {
 	n, err := unix.Read(s.ours[i], s.buf[:max])
-	if n <= 0 {
-		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
-			closeFD(&s.ours[i])
-		}
+	if err != nil { // nothing there
 		return 0
 	}
 	switch chunk := s.buf[:n]; {
@@ -170,9 +175,6 @@ func (s *stdio) passOn(chunk []byte) {
 // drain reads what is in stdout (1) or stderr (2) at this moment, and no more:
 // a process that the plugin left behind may go on writing.
 func (s *stdio) drain(i int) {
-	if s.ours[i] < 0 {
-		return
-	}
 	left, err := unix.IoctlGetInt(s.ours[i], unix.TIOCINQ)
 	for err == nil && left > 0 {
 		n := s.read(i, min(left, len(s.buf)))
@@ -187,9 +189,9 @@ func (s *stdio) drain(i int) {
 func (s *stdio) tail() string { return string(bytes.TrimSpace(s.last)) }
 
 func (s *stdio) close() {
-	s.started()
 	for i := range s.ours {
 		closeFD(&s.ours[i])
+		closeFD(&s.plugin[i])
 	}
 }
 
