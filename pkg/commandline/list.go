@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"cmp"
@@ -57,7 +57,7 @@ type networkInterface struct {
 }
 
 // list shows the attachments of this node.
-func (o *operator) list(args []string) error {
+func (p *program) list(args []string) error {
 	dir := netconf.DefaultCNIDir
 	var asJSON, wide bool
 	rest, err := options(args, map[string]*string{"--cni-dir": &dir}, map[string]*bool{"--json": &asJSON, "--wide": &wide})
@@ -72,11 +72,11 @@ func (o *operator) list(args []string) error {
 	case err != nil:
 		return err
 	case asJSON:
-		return o.printJSON(attachments)
+		return p.printJSON(attachments)
 	case len(attachments) == 0:
-		return o.say("nothing is attached: there is no record in %s", dir)
+		return p.say("nothing is attached: there is no record in %s", dir)
 	}
-	return o.printTables(attachments, wide)
+	return p.printTables(attachments, wide)
 }
 
 // attachmentsIn reads the records of a folder.

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"fmt"
@@ -34,7 +34,7 @@ const (
 
 // printTables writes one table for each network, and what there is to say of
 // attachments that are not simply there.
-func (o *operator) printTables(attachments []attachment, wide bool) error {
+func (p *program) printTables(attachments []attachment, wide bool) error {
 	var text strings.Builder
 	for from := 0; from < len(attachments); {
 		to := from
@@ -54,7 +54,7 @@ func (o *operator) printTables(attachments []attachment, wide bool) error {
 		from = to
 	}
 	text.WriteString(notes(attachments))
-	_, err := o.stdout.Write([]byte(text.String()))
+	_, err := p.stdout.Write([]byte(text.String()))
 	if err != nil {
 		return fmt.Errorf("write to stdout: %w", err)
 	}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"fmt"
@@ -11,15 +11,15 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 )
 
-func (o *operator) version(args []string) error {
+func (p *program) version(args []string) error {
 	if len(args) > 0 {
 		return &usageError{fmt.Sprintf("version takes no argument such as %q", args[0])}
 	}
-	return o.say("multus %s\nCNI spec: %s\nbuilt with %s for %s/%s", o.about,
+	return p.say("multus %s\nCNI spec: %s\nbuilt with %s for %s/%s", p.about,
 		strings.Join(version.All.SupportedVersions(), ", "), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-func (o *operator) help(args []string) error {
+func (p *program) help(args []string) error {
 	if len(args) > 1 {
 		return &usageError{"help takes one command"}
 	}
@@ -31,7 +31,7 @@ func (o *operator) help(args []string) error {
 	if page == "" {
 		return &usageError{fmt.Sprintf("there is no command %q", topic)}
 	}
-	return o.say("%s", page)
+	return p.say("%s", page)
 }
 
 // page is the help of a command. Each fits a screen of 24 lines.

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"cmp"
@@ -15,11 +15,11 @@ import (
 
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/operator/lint"
+	"multus-cni/pkg/commandline/lint"
 )
 
 // validate checks confs and reports all that is wrong with each.
-func (o *operator) validate(args []string) error {
+func (p *program) validate(args []string) error {
 	var path string
 	var asJSON bool
 	files, err := options(args, map[string]*string{"--cni-path": &path}, map[string]*bool{"--json": &asJSON})
@@ -29,18 +29,18 @@ func (o *operator) validate(args []string) error {
 	if len(files) == 0 {
 		return &usageError{"say which conf to validate"}
 	}
-	path = cmp.Or(path, o.env("CNI_PATH"), DefaultCNIPath)
+	path = cmp.Or(path, p.env("CNI_PATH"), DefaultCNIPath)
 	reports := make([]*lint.Report, len(files))
 	failed := false
 	for i, file := range files {
-		reports[i] = o.check(file, filepath.SplitList(path))
+		reports[i] = p.check(file, filepath.SplitList(path))
 		failed = failed || reports[i].Errors() > 0
 	}
 	if asJSON {
-		err = o.printReports(files, reports)
+		err = p.printReports(files, reports)
 	} else {
 		for i, file := range files {
-			if reportErr := o.printReport(file, reports[i]); err == nil {
+			if reportErr := p.printReport(file, reports[i]); err == nil {
 				err = reportErr
 			}
 		}
@@ -52,11 +52,11 @@ func (o *operator) validate(args []string) error {
 }
 
 // check reads one conf, "-" being stdin, and looks at it and its folder.
-func (o *operator) check(file string, path []string) *lint.Report {
+func (p *program) check(file string, path []string) *lint.Report {
 	var text []byte
 	var err error
 	if file == "-" {
-		text, err = io.ReadAll(o.stdin)
+		text, err = io.ReadAll(p.stdin)
 	} else {
 		text, err = os.ReadFile(file)
 	}
@@ -85,20 +85,20 @@ func (o *operator) check(file string, path []string) *lint.Report {
 
 // printReport writes a line for each finding, in the form that editors know,
 // and one for the whole.
-func (o *operator) printReport(file string, report *lint.Report) error {
+func (p *program) printReport(file string, report *lint.Report) error {
 	for _, f := range report.Findings {
 		where := file
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", file, f.Line, f.Column)
 		}
-		_, _ = fmt.Fprintf(o.stderr, "%s: %s: %s\n", where, severity(f), oneLine(f.Error()))
+		_, _ = fmt.Fprintf(p.stderr, "%s: %s: %s\n", where, severity(f), oneLine(f.Error()))
 	}
 	summary := count(report.Warnings(), "warning")
 	if n := report.Errors(); n > 0 {
-		_, _ = fmt.Fprintf(o.stderr, "%s: %s, %s\n", file, count(n, "error"), summary)
+		_, _ = fmt.Fprintf(p.stderr, "%s: %s, %s\n", file, count(n, "error"), summary)
 		return nil
 	}
-	return o.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
+	return p.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
 }
 
 // oneLine makes spaces of control characters: keys of a conf and errors of
@@ -159,7 +159,7 @@ type finding struct {
 	Message  string `json:"message"`
 }
 
-func (o *operator) printReports(files []string, reports []*lint.Report) error {
+func (p *program) printReports(files []string, reports []*lint.Report) error {
 	type report struct {
 		File     string    `json:"file"`
 		Valid    bool      `json:"valid"`
@@ -176,11 +176,11 @@ func (o *operator) printReports(files []string, reports []*lint.Report) error {
 			list[i].Findings = append(list[i].Findings, entry)
 		}
 	}
-	return o.printJSON(list)
+	return p.printJSON(list)
 }
 
-func (o *operator) printJSON(value any) error {
-	encoder := json.NewEncoder(o.stdout)
+func (p *program) printJSON(value any) error {
+	encoder := json.NewEncoder(p.stdout)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(value); err != nil {

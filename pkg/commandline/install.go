@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"multus-cni/pkg/operator/lint"
+	"multus-cni/pkg/commandline/lint"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 
 // installation is what belongs where.
 type installation struct {
-	*operator
+	*program
 	source string // of the conf
 	self   []byte // this binary
 	binary string // where the runtime calls it
@@ -43,7 +43,7 @@ type installation struct {
 type stamps [4]string
 
 // install puts binary and conf where a runtime finds them.
-func (o *operator) install(args []string) error {
+func (p *program) install(args []string) error {
 	binDir, confDir := DefaultCNIPath, DefaultConfDir
 	var wait bool
 	rest, err := options(args, map[string]*string{"--bin-dir": &binDir, "--conf-dir": &confDir}, map[string]*bool{"--wait": &wait})
@@ -54,7 +54,7 @@ func (o *operator) install(args []string) error {
 		return &usageError{"say which conf to install, one file"}
 	}
 	i := &installation{
-		operator: o, source: rest[0],
+		program: p, source: rest[0],
 		binary: filepath.Join(binDir, "multus"), conf: filepath.Join(confDir, filepath.Base(rest[0])),
 	}
 	if i.self, err = os.ReadFile("/proc/self/exe"); err != nil {

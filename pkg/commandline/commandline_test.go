@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"os"

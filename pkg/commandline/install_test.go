@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"bytes"
@@ -58,7 +58,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "operator")
+	dir, err := os.MkdirTemp("", "commandline")
 	if err != nil {
 		panic(err)
 	}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"encoding/json"
@@ -20,7 +20,7 @@ import (
 // uninstall takes multus away from a runtime: first the confs, so that no pod
 // is attached any more, then the binary. While pods are attached it takes
 // nothing: their DEL needs the binary, and under containerd the conf too.
-func (o *operator) uninstall(args []string) error {
+func (p *program) uninstall(args []string) error {
 	binDir, confDir, cniDir := DefaultCNIPath, DefaultConfDir, ""
 	rest, err := options(args, map[string]*string{"--bin-dir": &binDir, "--conf-dir": &confDir, "--cni-dir": &cniDir}, nil)
 	if err != nil {
@@ -45,7 +45,7 @@ func (o *operator) uninstall(args []string) error {
 		return fmt.Errorf("nothing was removed: %w", err)
 	}
 	for _, conf := range confs {
-		if err := o.removeFile(conf); err != nil {
+		if err := p.removeFile(conf); err != nil {
 			return err
 		}
 	}
@@ -53,7 +53,7 @@ func (o *operator) uninstall(args []string) error {
 	if err := unattached(dirs); err != nil { // by an ADD that had read the conf before
 		return fmt.Errorf("%s stays, put the conf back: %w", binary, err)
 	}
-	return o.removeFile(binary)
+	return p.removeFile(binary)
 }
 
 // unattached returns an error when there are attachments that need a DEL.
@@ -139,13 +139,13 @@ func recordsIn(dirs []string) (n int, in []string, err error) {
 }
 
 // removeFile removes a file and says so.
-func (o *operator) removeFile(path string) error {
+func (p *program) removeFile(path string) error {
 	err := os.Remove(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return o.say("not there: %s", path)
+		return p.say("not there: %s", path)
 	}
 	if err != nil {
 		return err
 	}
-	return o.say("removed %s", path)
+	return p.say("removed %s", path)
 }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"bytes"
@@ -20,11 +20,11 @@ var update = flag.Bool("update", false, "write what the commands print into test
 func call(t *testing.T, env map[string]string, stdin string, args ...string) (output string, code int) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	o := &operator{
+	p := &program{
 		about: "v1.2.3", env: func(key string) string { return env[key] },
 		stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr,
 	}
-	code = o.main(args)
+	code = p.main(args)
 	return stdout.String() + stderr.String(), code
 }
 

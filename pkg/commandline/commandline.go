@@ -1,12 +1,12 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package operator is the commands for people: what multus does when it is
+// Package commandline is the commands for people: what multus does when it is
 // run by hand and not by a container runtime.
 //
 // It only looks at confs and records, and puts files in place. Attaching and
 // detaching pods is for the runtime alone.
-package operator
+package commandline
 
 import (
 	"errors"
@@ -34,12 +34,12 @@ const (
 // Main runs the command that args begins with, and returns what to exit with.
 // version is that of multus.
 func Main(version string, args []string) int {
-	o := &operator{about: version, env: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	return o.main(args)
+	p := &program{about: version, env: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	return p.main(args)
 }
 
-// operator serves one command.
-type operator struct {
+// program serves one command.
+type program struct {
 	about  string // the version of multus
 	env    func(key string) string
 	stdin  io.Reader
@@ -47,28 +47,28 @@ type operator struct {
 	stderr io.Writer
 }
 
-func (o *operator) main(args []string) int {
+func (p *program) main(args []string) int {
 	command, rest := args[0], args[1:]
 	for name, run := range map[string]func([]string) error{
-		"validate":  o.validate,
-		"list":      o.list,
-		"install":   o.install,
-		"uninstall": o.uninstall,
-		"version":   o.version,
-		"--version": o.version,
-		"help":      o.help,
-		"--help":    o.help,
-		"-h":        o.help,
+		"validate":  p.validate,
+		"list":      p.list,
+		"install":   p.install,
+		"uninstall": p.uninstall,
+		"version":   p.version,
+		"--version": p.version,
+		"help":      p.help,
+		"--help":    p.help,
+		"-h":        p.help,
 	} {
 		if name != command {
 			continue
 		}
 		if slices.Contains(rest, "--help") || slices.Contains(rest, "-h") {
-			return o.exit("help", o.help([]string{command}))
+			return p.exit("help", p.help([]string{command}))
 		}
-		return o.exit(command, run(rest))
+		return p.exit(command, run(rest))
 	}
-	return o.exit("", &usageError{fmt.Sprintf("there is no command %q", command)})
+	return p.exit("", &usageError{fmt.Sprintf("there is no command %q", command)})
 }
 
 // usageError says that a command was called in a way that it does not know.
@@ -80,7 +80,7 @@ func (e *usageError) Error() string { return e.msg }
 var errReported = errors.New("reported")
 
 // exit reports an error to the person who called.
-func (o *operator) exit(command string, err error) int {
+func (p *program) exit(command string, err error) int {
 	var usage *usageError
 	switch {
 	case err == nil:
@@ -88,19 +88,19 @@ func (o *operator) exit(command string, err error) int {
 	case errors.Is(err, errReported):
 		return exitError
 	case errors.As(err, &usage):
-		o.complain("%v: see \"%s\"", err, strings.TrimSpace("multus help "+strings.TrimLeft(command, "-")))
+		p.complain("%v: see \"%s\"", err, strings.TrimSpace("multus help "+strings.TrimLeft(command, "-")))
 		return exitUsage
 	}
-	o.complain("%v", err)
+	p.complain("%v", err)
 	return exitError
 }
 
-func (o *operator) complain(format string, args ...any) {
-	_, _ = fmt.Fprintf(o.stderr, "multus: "+format+"\n", args...)
+func (p *program) complain(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.stderr, "multus: "+format+"\n", args...)
 }
 
-func (o *operator) say(format string, args ...any) error {
-	if _, err := fmt.Fprintf(o.stdout, format+"\n", args...); err != nil {
+func (p *program) say(format string, args ...any) error {
+	if _, err := fmt.Fprintf(p.stdout, format+"\n", args...); err != nil {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
 	return nil
