@@ -1,85 +1,143 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package commandline is the commands for people: what multus does when it is
-// run by hand and not by a container runtime.
+// Package commandline holds the commands for people: what multus does when it
+// is run by hand and not by a container runtime.
 //
-// It only looks at confs and records, and puts files in place. Attaching and
-// detaching pods is for the runtime alone.
+// The commands read confs and records, and put files in place. They attach and
+// detach no pod: that is for the runtime alone.
 package commandline
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
+
+	"multus-cni/pkg/netconf"
 )
 
-// What a command exits with.
+// Exit codes of all commands.
 const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2
 )
 
-// DefaultCNIPath is where runtimes look for plugins unless told otherwise, and
-// DefaultConfDir where they look for confs.
 const (
-	DefaultCNIPath = "/opt/cni/bin"
-	DefaultConfDir = "/etc/cni/net.d"
+	defaultCNIPath = "/opt/cni/bin"   // where runtimes look for plugins unless told otherwise
+	defaultConfDir = "/etc/cni/net.d" // where they look for confs
 )
 
-// Main runs the command that args begins with, and returns what to exit with.
-// version is that of multus.
+// Main runs the command that args begins with, and returns the exit code: 0, 1
+// after an error, 2 after a usage error. args must not be empty. version is
+// that of multus.
 func Main(version string, args []string) int {
-	p := &program{about: version, env: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	p := &program{
+		release: version, cniDir: netconf.DefaultCNIDir, env: os.Getenv,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+	}
 	return p.main(args)
 }
 
 // program serves one command.
 type program struct {
-	about  string // the version of multus
-	env    func(key string) string
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	release string // the version of multus
+	cniDir  string // where records are unless a conf says otherwise
+	env     func(key string) string
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+}
+
+// command is one of the commands: setup declares its flags, and returns what
+// runs the command on the arguments that are left when these are parsed.
+type command struct {
+	name  string
+	setup func(p *program, flags *flag.FlagSet) func(args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"validate", (*program).validate},
+		{"list", (*program).list},
+		{"install", (*program).install},
+		{"uninstall", (*program).uninstall},
+		{"version", (*program).version},
+		{"help", (*program).help},
+	}
 }
 
 func (p *program) main(args []string) int {
-	command, rest := args[0], args[1:]
-	for name, run := range map[string]func([]string) error{
-		"validate":  p.validate,
-		"list":      p.list,
-		"install":   p.install,
-		"uninstall": p.uninstall,
-		"version":   p.version,
-		"--version": p.version,
-		"help":      p.help,
-		"--help":    p.help,
-		"-h":        p.help,
-	} {
-		if name != command {
-			continue
-		}
-		if slices.Contains(rest, "--help") || slices.Contains(rest, "-h") {
-			return p.exit("help", p.help([]string{command}))
-		}
-		return p.exit(command, run(rest))
+	name := args[0]
+	switch name {
+	case "-h", "--help":
+		name = "help"
+	case "--version":
+		name = "version"
 	}
-	return p.exit("", &usageError{fmt.Sprintf("there is no command %q", command)})
+	for _, c := range commands() {
+		if c.name == name {
+			return p.exit(name, p.run(c, args[1:]))
+		}
+	}
+	return p.exit("", unknownCommand(name))
 }
 
-// usageError says that a command was called in a way that it does not know.
+func (p *program) run(c command, args []string) error {
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // p.exit reports the error
+	run := c.setup(p, flags)
+	rest, err := parse(flags, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return p.showPage(c.name)
+	case err != nil:
+		return &usageError{err.Error()}
+	}
+	return run(rest)
+}
+
+// parse parses flags wherever they stand: package flag alone stops at the first
+// argument that is none. It returns the other arguments, and all that follow
+// "--".
+func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
+	for len(args) > 0 {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		parsed, left := args[:len(args)-flags.NArg()], flags.Args()
+		if len(left) == 0 || len(parsed) > 0 && parsed[len(parsed)-1] == "--" {
+			return append(rest, left...), nil
+		}
+		rest, args = append(rest, left[0]), left[1:]
+	}
+	return rest, nil
+}
+
+// usageError says that a command line is not one of those that its page shows.
 type usageError struct{ msg string }
 
 func (e *usageError) Error() string { return e.msg }
 
-// errReported says that a command has failed and has said all about it.
+func unknownCommand(name string) error {
+	return &usageError{fmt.Sprintf("there is no command %q", name)}
+}
+
+// takesNone returns a usage error for a command that has flags only.
+func takesNone(command string, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &usageError{fmt.Sprintf("%s takes no argument such as %q", command, args[0])}
+}
+
+// errReported says that a command has failed and has already printed why.
 var errReported = errors.New("reported")
 
-// exit reports an error to the person who called.
+// exit reports an error, and returns the exit code that says the same.
 func (p *program) exit(command string, err error) int {
 	var usage *usageError
 	switch {
@@ -88,7 +146,7 @@ func (p *program) exit(command string, err error) int {
 	case errors.Is(err, errReported):
 		return exitError
 	case errors.As(err, &usage):
-		p.complain("%v: see \"%s\"", err, strings.TrimSpace("multus help "+strings.TrimLeft(command, "-")))
+		p.complain("%v: see %q", err, strings.TrimSpace("multus help "+command))
 		return exitUsage
 	}
 	p.complain("%v", err)
@@ -104,33 +162,4 @@ func (p *program) say(format string, args ...any) error {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
 	return nil
-}
-
-// options reads what follows a command: the --NAME=VALUE or --NAME VALUE of
-// values, the --NAME of switches, and everything else, which it returns. They
-// may stand in any order, with "--" before what only looks like an option.
-func options(args []string, values map[string]*string, switches map[string]*bool) (rest []string, err error) {
-	for i := 0; i < len(args); i++ {
-		name, value, joined := strings.Cut(args[i], "=")
-		switch {
-		case args[i] == "--":
-			return append(rest, args[i+1:]...), nil
-		case len(args[i]) < 2 || args[i][0] != '-':
-			rest = append(rest, args[i])
-		case switches[name] != nil && !joined:
-			*switches[name] = true
-		case values[name] != nil && joined:
-			*values[name] = value
-		case values[name] != nil && i+1 < len(args):
-			i++
-			*values[name] = args[i]
-		case values[name] != nil:
-			return nil, &usageError{name + " needs a value"}
-		case switches[name] != nil:
-			return nil, &usageError{name + " takes no value"}
-		default:
-			return nil, &usageError{"there is no option " + name}
-		}
-	}
-	return rest, nil
 }

@@ -4,6 +4,7 @@
 package commandline
 
 import (
+	"flag"
 	"os"
 	"regexp"
 	"slices"
@@ -18,9 +19,9 @@ func TestWrongUseExitsWith2(t *testing.T) {
 		{"help list install", `multus: help takes one command: see "multus help help"`},
 		{"version now", `multus: version takes no argument such as "now": see "multus help version"`},
 		{"validate", `multus: say which conf to validate: see "multus help validate"`},
-		{"validate --cni-path", `multus: --cni-path needs a value: see "multus help validate"`},
-		{"validate --json=yes -", `multus: --json takes no value: see "multus help validate"`},
-		{"validate --jsn -", `multus: there is no option --jsn: see "multus help validate"`},
+		{"validate --cni-path", `multus: flag needs an argument: -cni-path: see "multus help validate"`},
+		{"validate --json=yes -", `multus: invalid boolean value "yes" for -json: parse error: see "multus help validate"`},
+		{"validate --jsn -", `multus: flag provided but not defined: -jsn: see "multus help validate"`},
 		{"list all", `multus: list takes no argument such as "all": see "multus help list"`},
 		{"install", `multus: say which conf to install, one file: see "multus help install"`},
 		{"install -", `multus: say which conf to install, one file: see "multus help install"`},
@@ -35,22 +36,22 @@ func TestWrongUseExitsWith2(t *testing.T) {
 }
 
 func TestHelpFitsTheScreen(t *testing.T) {
-	for _, command := range []string{"help", "validate", "list", "install", "uninstall", "version"} {
-		got, code := call(t, nil, "", "help", command)
+	for _, c := range commands() {
+		got, code := call(t, nil, "", "help", c.name)
 		if code != exitOK {
-			t.Errorf("help %s: got exit code %d", command, code)
+			t.Errorf("help %s: got %q, %d", c.name, got, code)
 		}
 		lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
 		if len(lines) > 24 {
-			t.Errorf("help %s: %d lines", command, len(lines))
+			t.Errorf("help %s: %d lines", c.name, len(lines))
 		}
 		for _, line := range lines {
 			if len(line) > screen {
-				t.Errorf("help %s: line of %d columns: %s", command, len(line), line)
+				t.Errorf("help %s: line of %d columns: %s", c.name, len(line), line)
 			}
 		}
-		if same, _ := call(t, nil, "", command, "--help"); same != got {
-			t.Errorf("%s --help: got %q, want the same as help", command, same)
+		if same, code := call(t, nil, "", c.name, "--help"); same != got || code != exitOK {
+			t.Errorf("%s --help: got %q, %d, want the same as help", c.name, same, code)
 		}
 	}
 	first, _ := call(t, nil, "", "help")
@@ -61,6 +62,45 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	}
 }
 
+// A page has the flags of its command, each in the usage line and on a line of
+// its own, and no others. The first page has all commands.
+func TestHelpHasEveryCommandAndFlag(t *testing.T) {
+	first, _ := call(t, nil, "", "help")
+	for _, c := range commands() {
+		if !strings.Contains(first, "\n  multus "+c.name+" ") {
+			t.Errorf("help does not show %s", c.name)
+		}
+		page, _ := call(t, nil, "", "help", c.name)
+		if c.name == "help" {
+			continue
+		}
+		usage, _, _ := strings.Cut(page, "\n\n")
+		if !strings.HasPrefix(usage, "usage: multus "+c.name) {
+			t.Errorf("help %s begins with %q", c.name, usage)
+		}
+		known := map[string]bool{}
+		for _, name := range flagNames(c) {
+			known["--"+name] = true
+			if !strings.Contains(usage, "--"+name) || !strings.Contains(page, "\n  --"+name+" ") {
+				t.Errorf("help %s does not describe --%s", c.name, name)
+			}
+		}
+		for _, name := range regexp.MustCompile(`--[a-z-]+`).FindAllString(usage, -1) {
+			if !known[name] {
+				t.Errorf("help %s has %s, which is no flag of it", c.name, name)
+			}
+		}
+	}
+}
+
+// flagNames lists the flags of a command.
+func flagNames(c command) (names []string) {
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	c.setup(&program{}, flags)
+	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	return names
+}
+
 // The man page is written by hand, and must not forget an option.
 func TestManPageHasEveryOption(t *testing.T) {
 	text, err := os.ReadFile("../../doc/multus.8")
@@ -68,17 +108,15 @@ func TestManPageHasEveryOption(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, body, _ := strings.Cut(string(text), ".Sh DESCRIPTION")
-	for _, command := range []string{"validate", "list", "install", "uninstall", "version", "help"} {
-		_, part, found := strings.Cut(body, "\n.It Cm "+command)
+	for _, c := range commands() {
+		_, part, found := strings.Cut(body, "\n.It Cm "+c.name)
 		if !found {
-			t.Errorf("multus.8 does not describe %s", command)
+			t.Errorf("multus.8 does not describe %s", c.name)
 		}
 		part, _, _ = strings.Cut(part, "\n.It Cm ")
-		help, _ := call(t, nil, "", "help", command)
-		usage, _, _ := strings.Cut(help, "\n")
-		for _, option := range regexp.MustCompile(`--[a-z-]+`).FindAllString(usage, -1) {
-			if !regexp.MustCompile(`Fl \\` + option[1:] + `\b`).MatchString(part) {
-				t.Errorf("multus.8 does not describe %s %s", command, option)
+		for _, name := range flagNames(c) {
+			if !strings.Contains(part, `Fl \-`+name) {
+				t.Errorf("multus.8 does not describe %s --%s", c.name, name)
 			}
 		}
 	}
@@ -92,15 +130,21 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-func TestOptions(t *testing.T) {
-	var dir string
-	var wide bool
-	rest, err := options([]string{"a", "--wide", "-", "--dir", "--x", "--dir=b=c", "--", "--wide", "--y"},
-		map[string]*string{"--dir": &dir}, map[string]*bool{"--wide": &wide})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"a", "-", "--wide", "--y"}; !slices.Equal(rest, want) || dir != "b=c" || !wide {
-		t.Errorf("got %q, dir %q, wide %t, want %q", rest, dir, wide, want)
+func TestFlagsStandAnywhere(t *testing.T) {
+	for _, test := range []struct {
+		args, rest []string
+		dir        string
+	}{
+		{[]string{"a", "--wide", "-", "--dir", "--x", "b"}, []string{"a", "-", "b"}, "--x"},
+		{[]string{"a", "--dir=b=c", "-wide", "--", "--wide", "--y"}, []string{"a", "--wide", "--y"}, "b=c"},
+		{[]string{"--wide", "--dir", "d", "a", "--", "--", "b"}, []string{"a", "--", "b"}, "d"},
+		{[]string{"--wide", "--dir", "d", "--"}, nil, "d"},
+	} {
+		flags := flag.NewFlagSet("", flag.ContinueOnError)
+		dir, wide := flags.String("dir", "", ""), flags.Bool("wide", false, "")
+		rest, err := parse(flags, test.args)
+		if err != nil || !slices.Equal(rest, test.rest) || *dir != test.dir || !*wide {
+			t.Errorf("%q: got %q, dir %q, wide %t, %v, want %q, dir %q", test.args, rest, *dir, *wide, err, test.rest, test.dir)
+		}
 	}
 }

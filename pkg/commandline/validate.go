@@ -6,6 +6,7 @@ package commandline
 import (
 	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -13,27 +14,28 @@ import (
 	"strings"
 	"unicode"
 
+	"multus-cni/pkg/commandline/lint"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/commandline/lint"
 )
 
 // validate checks confs and reports all that is wrong with each.
-func (p *program) validate(args []string) error {
-	var path string
-	var asJSON bool
-	files, err := options(args, map[string]*string{"--cni-path": &path}, map[string]*bool{"--json": &asJSON})
-	if err != nil {
-		return err
+func (p *program) validate(flags *flag.FlagSet) func([]string) error {
+	path := flags.String("cni-path", "", "")
+	asJSON := flags.Bool("json", false, "")
+	return func(files []string) error {
+		if len(files) == 0 {
+			return &usageError{"say which conf to validate"}
+		}
+		return p.validateFiles(files, filepath.SplitList(cmp.Or(*path, p.env("CNI_PATH"), defaultCNIPath)), *asJSON)
 	}
-	if len(files) == 0 {
-		return &usageError{"say which conf to validate"}
-	}
-	path = cmp.Or(path, p.env("CNI_PATH"), DefaultCNIPath)
+}
+
+func (p *program) validateFiles(files, path []string, asJSON bool) (err error) {
 	reports := make([]*lint.Report, len(files))
 	failed := false
 	for i, file := range files {
-		reports[i] = p.check(file, filepath.SplitList(path))
+		reports[i] = p.check(file, path)
 		failed = failed || reports[i].Errors() > 0
 	}
 	if asJSON {
@@ -51,7 +53,7 @@ func (p *program) validate(args []string) error {
 	return err
 }
 
-// check reads one conf, "-" being stdin, and looks at it and its folder.
+// check reads one conf, "-" being stdin, and checks it and its directory.
 func (p *program) check(file string, path []string) *lint.Report {
 	var text []byte
 	var err error
@@ -101,11 +103,11 @@ func (p *program) printReport(file string, report *lint.Report) error {
 	return p.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
 }
 
-// oneLine makes spaces of control characters: keys of a conf and errors of
-// plugins may hold any.
+// oneLine replaces what is not printable by spaces: keys of a conf, records and
+// errors of plugins may hold control characters, which would reach the terminal.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
