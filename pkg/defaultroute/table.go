@@ -1,0 +1,99 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package defaultroute
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Netlink is a netlink socket in a pod's network namespace.
+type Netlink interface {
+	// Request sends one rtnetlink(7) message, of a type RTM_ and with flags
+	// NLM_F_, and returns the bodies of the messages that the kernel answers
+	// with. What the kernel refuses is a unix.Errno.
+	Request(kind uint16, flags int, body []byte) ([][]byte, error)
+	// LinkName returns the name of the interface with an index. It returns
+	// unix.ENODEV when there is none.
+	LinkName(index int) (string, error)
+}
+
+// table is the main routing table of a pod, of which only the default routes
+// are looked at.
+type table struct{ nl Netlink }
+
+// list returns the default routes of both families, as the kernel orders them.
+func (t table) list() ([]route, error) {
+	bodies, err := t.nl.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, make([]byte, sizeofRtMsg))
+	if err != nil {
+		return nil, fmt.Errorf("list the pod's routes: %w", err)
+	}
+	var found []route
+	for _, body := range bodies {
+		routes, err := parse(body)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, routes...)
+	}
+	return found, nil
+}
+
+// add adds a route, before or after the IPv4 routes of the same metric, and
+// returns it as it was added: when the route to its gateway is gone, it is
+// onlink.
+func (t table) add(r route, first bool) (route, error) {
+	flags := unix.NLM_F_ACK | unix.NLM_F_CREATE
+	if !first {
+		flags |= unix.NLM_F_APPEND
+	}
+	_, err := t.nl.Request(unix.RTM_NEWROUTE, flags, r.request())
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EINVAL) {
+		r = r.onlink()
+		_, err = t.nl.Request(unix.RTM_NEWROUTE, flags, r.request())
+	}
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return r, err
+	}
+	return r, nil
+}
+
+// remove removes a route. It returns what the kernel says it has removed: of a
+// merged IPv6 next hop, only that has the protocol, the source and the metrics.
+// A route that is gone already is no error.
+func (t table) remove(r route) (route, error) {
+	replies, err := t.nl.Request(unix.RTM_DELROUTE, unix.NLM_F_ACK|unix.NLM_F_ECHO, r.removal())
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return r, err
+	}
+	for _, body := range replies {
+		removed, err := parse(body)
+		if err != nil {
+			return r, err
+		}
+		if len(removed) == 1 && removed[0].key() == r.key() {
+			removed[0].weight = r.weight
+			return removed[0], nil
+		}
+	}
+	return r, nil
+}
+
+// linkNames returns the name of the interface of each next hop. It is "" when
+// the interface is gone: then so is the route.
+func (t table) linkNames(r *route) ([]string, error) {
+	var names []string
+	for _, h := range r.hops {
+		name, err := t.nl.LinkName(h.index)
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}

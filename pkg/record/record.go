@@ -1,0 +1,142 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+// Package record keeps one file for each attachment: what multus must know to
+// check it, and to undo it long after its configuration has changed.
+//
+// The package owns the format of these files. Its types and JSON keys are used
+// for nothing else, so that a change elsewhere cannot make the records of
+// running pods unreadable. Every format that was ever released can be read for
+// ever: testdata/golden holds a record of each.
+//
+// # Formats
+//
+// A file is one JSON object with the member "format". A new optional member
+// does not change the format: an older multus ignores it. A member whose
+// meaning changes, or without which an attachment cannot be undone, needs the
+// next format. Of a newer format a multus reads the number and nothing else:
+// Load returns a *NewerError, every verb refuses to work on that attachment,
+// and the file is left in place for the multus that wrote it.
+//
+// While an ADD runs, lines follow the object, one JSON object in each: what a
+// plugin of a delegate has returned. Save at the end of the ADD writes the
+// record whole again. A multus from before these lines takes a record that still
+// has them, after an ADD that was killed, for a damaged one.
+//
+// # Limitation
+//
+// Nothing is synced to disk. A record matters as long as the pod's network
+// namespace exists, and that does not survive a power cut either. After one a
+// record may be torn: Load returns a *DamagedError.
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// formatVersion is the format that this multus writes, and the newest that it
+// reads.
+const formatVersion = 1
+
+// Record is one attachment.
+type Record struct {
+	Format      int    `json:"format"` // set by Save
+	Network     string `json:"network"`
+	ContainerID string `json:"containerID"`
+	IfName      string `json:"ifname"` // CNI_IFNAME, the interface of the primary
+
+	Netns   string `json:"netns"`   // path, as CNI_NETNS gave it
+	NetnsID string `json:"netnsID"` // distinguishes it from the others of this boot; never empty
+	BootID  string `json:"bootID"`  // of the boot in which the pod was attached, see random(4)
+
+	CNIVersion    string          `json:"cniVersion"` // of the conf
+	CNIArgs       string          `json:"cniArgs,omitempty"`
+	RuntimeConfig json.RawMessage `json:"runtimeConfig,omitempty"` // an object, or nil
+
+	Delegates []Delegate `json:"delegates"` // all of them, in list order
+	// Complete reports that ADD has succeeded. Until then, and when ADD failed
+	// and could not be undone, some delegates may be attached and others not.
+	Complete bool `json:"complete,omitempty"`
+
+	// DefaultRoute holds the interface through which the pod's default route of
+	// a family, "ipv4" or "ipv6", leads. A family without one has no entry.
+	DefaultRoute map[string]string `json:"defaultRoute,omitempty"`
+}
+
+// Delegate is one delegate of an attachment and what its ADD returned.
+type Delegate struct {
+	Index        int      `json:"index"` // its place in the conf's "delegates", from 0
+	Name         string   `json:"name"`  // of its network
+	IfName       string   `json:"ifname"`
+	Primary      bool     `json:"masterplugin,omitempty"`
+	List         bool     `json:"list,omitempty"` // configured with "plugins"
+	DisableCheck bool     `json:"disableCheck,omitempty"`
+	DisableGC    bool     `json:"disableGC,omitempty"`
+	Plugins      []Plugin `json:"plugins"` // exactly one, unless List
+
+	// Result is what the last plugin that has run returned, an object. It is nil
+	// before that, and for an empty result.
+	Result json.RawMessage `json:"result,omitempty"`
+	// InterfaceSeen reports that IfName was in the pod's network namespace when
+	// the delegate's ADD had ended. False may also mean that the record was
+	// written by a multus that did not look.
+	InterfaceSeen bool `json:"interfaceSeen,omitempty"`
+}
+
+// Plugin is one plugin of a delegate.
+type Plugin struct {
+	Type       string `json:"type"`
+	CNIVersion string `json:"cniVersion"` // the one it was run with
+	// Inherited reports that the configuration has no version of its own, so
+	// that another one may be chosen if the plugin refuses this one.
+	Inherited bool            `json:"inherited,omitempty"`
+	Config    json.RawMessage `json:"config"` // an object, as written in the conf
+}
+
+// Key returns the attachment of the record.
+func (r *Record) Key() Key { return Key{r.Network, r.ContainerID, r.IfName} }
+
+// check returns an error for a record from which DEL could not work.
+func (r *Record) check() error {
+	switch {
+	case len(r.Delegates) == 0:
+		return errors.New("no delegates")
+	case r.NetnsID == "":
+		return errors.New("no network namespace")
+	case r.RuntimeConfig != nil && !isObject(r.RuntimeConfig):
+		return errors.New("runtimeConfig is not an object")
+	}
+	for i := range r.Delegates {
+		if err := r.Delegates[i].check(); err != nil {
+			return fmt.Errorf("delegate %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (d *Delegate) check() error {
+	if d.Result != nil && !isObject(d.Result) {
+		return errors.New("result is not an object")
+	}
+	if len(d.Plugins) == 0 {
+		return errors.New("no plugins")
+	}
+	for _, p := range d.Plugins {
+		if p.Type == "" || p.Type == "." || p.Type == ".." || strings.ContainsAny(p.Type, "/\\\x00") {
+			return fmt.Errorf("invalid plugin type %q: it must be the name of a binary", p.Type)
+		}
+		if !isObject(p.Config) {
+			return fmt.Errorf("plugin %q: config is not an object", p.Type)
+		}
+	}
+	return nil
+}
+
+// isObject reports whether a valid JSON value is an object. The JSON decoder
+// leaves no space before a raw value.
+func isObject(value json.RawMessage) bool { return len(value) > 0 && value[0] == '{' }
