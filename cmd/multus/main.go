@@ -17,7 +17,7 @@ import (
 	cniversion "github.com/containernetworking/cni/pkg/version"
 
 	"multus-cni/pkg/multus"
-	"multus-cni/pkg/operator"
+	"multus-cni/pkg/commandline"
 )
 
 // version is set by the build script.
@@ -33,7 +33,7 @@ func init() {
 
 func main() {
 	if len(os.Args) > 1 && os.Getenv("CNI_COMMAND") == "" { // a person, not a runtime
-		os.Exit(operator.Main(version, os.Args[1:]))
+		os.Exit(commandline.Main(version, os.Args[1:]))
 	}
 
 	// A runtime that has gone away must not kill an ADD between two delegates:

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -97,22 +96,6 @@ func (l *Log) Close() {
 	if l != nil {
 		_ = l.file.Close()
 	}
-}
-
-// Pod returns the namespace and name of the pod in CNI_ARGS, as
-// "default/web-0", and "" where the runtime does not tell.
-func Pod(cniArgs string) string {
-	var namespace, name string
-	for _, pair := range strings.Split(cniArgs, ";") {
-		key, value, _ := strings.Cut(pair, "=")
-		switch key {
-		case "K8S_POD_NAMESPACE":
-			namespace = value
-		case "K8S_POD_NAME":
-			name = value
-		}
-	}
-	return strings.Trim(namespace+"/"+name, "/")
 }
 
 // With returns a log whose lines all say this.

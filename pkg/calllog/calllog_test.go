@@ -124,14 +124,3 @@ func TestOpenFollowsNoLink(t *testing.T) {
 		t.Errorf("the link was followed: %v", err)
 	}
 }
-
-func TestPod(t *testing.T) {
-	for args, want := range map[string]string{
-		"": "", "IgnoreUnknown=1": "", "K8S_POD_NAME=a": "a",
-		"X=1;K8S_POD_NAME=web-0;TOKEN=s;K8S_POD_NAMESPACE=default": "default/web-0",
-	} {
-		if got := Pod(args); got != want {
-			t.Errorf("Pod(%q): got %q, want %q", args, got, want)
-		}
-	}
-}

@@ -14,6 +14,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"multus-cni/pkg/calllog"
+	"multus-cni/pkg/cniargs"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
 )
@@ -33,7 +34,7 @@ func (m *Multus) Logged(ctx context.Context, name string, verb Verb, args *skel.
 		return err
 	}
 	var attrs []slog.Attr
-	for key, value := range map[string]string{"container": args.ContainerID, "ifname": args.IfName, "pod": calllog.Pod(args.Args)} {
+	for key, value := range map[string]string{"container": args.ContainerID, "ifname": args.IfName, "pod": cniargs.PodOf(args.Args).String()} {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
 		}

@@ -21,7 +21,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
-	"multus-cni/pkg/calllog"
+	"multus-cni/pkg/cniargs"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
 	"multus-cni/pkg/state"
@@ -148,7 +148,7 @@ func FuzzEnvironment(f *testing.F) {
 		}
 		stdout, failed := call(t, env, stdin)
 		checkAnswer(t, stdout, failed, verbs[int(verb)%len(verbs)] == "VERSION")
-		calllog.Pod(args)
+		_ = cniargs.PodOf(args).String()
 		if left, _ := filepath.Glob(filepath.Join(dir, "*", "*")); len(left) > 0 {
 			t.Errorf("left %q", left)
 		}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"encoding/json"
@@ -20,7 +20,7 @@ import (
 
 const ownNetns = "/proc/self/ns/net"
 
-// node is a folder of records of a node that has been booted once.
+// node is a directory of records of a node that has been booted once.
 type node struct {
 	*testing.T
 	dir   string
@@ -127,7 +127,7 @@ func TestListMarksWhatIsNotAttached(t *testing.T) {
 	})
 	n.record("demo", "f-evil", "default/\x1b[31mred", time.Minute*20, nil)
 	n.file("demo:g-torn:eth0.json", `{"format": 1, "network": "de`, time.Hour)
-	n.file("demo:h-aside:eth0.json.damaged", `{}`, time.Hour*2)
+	n.file("demo:h-renamed:eth0.json.damaged", `{}`, time.Hour*2)
 	n.file("0123456789abcdef", `[{"type": "sriov"}, {"type": "ptp"}, {}]`, time.Hour*24*900)
 	got, code := call(t, nil, "", "list", "--cni-dir", n.dir)
 	if code != exitOK {

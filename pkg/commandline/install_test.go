@@ -1,11 +1,10 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"bytes"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,11 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"multus-cni/pkg/state"
 )
 
-// host is what install works on: the folders of a runtime, and a conf that is
+// host is what install works on: the directories of a runtime, and a conf that is
 // not there yet.
 type host struct {
 	*testing.T
@@ -58,7 +55,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "operator")
+	dir, err := os.MkdirTemp("", "commandline")
 	if err != nil {
 		panic(err)
 	}
@@ -84,7 +81,7 @@ func (h *host) read(path string) string {
 	return string(text)
 }
 
-// command is the real binary with the folders of the host.
+// command is the real binary with the directories of the host.
 func (h *host) command(args ...string) *exec.Cmd {
 	args = append(args, "--bin-dir", h.bin, "--conf-dir", h.conf)
 	return exec.Command(h.multus, args...)
@@ -109,7 +106,7 @@ func (h *host) want(output string, code int, args ...string) {
 	}
 }
 
-// files lists what is in the folders of the runtime, but the plugins.
+// files lists what is in the directories of the runtime, but the plugins.
 func (h *host) files() string {
 	h.Helper()
 	var names []string
@@ -229,8 +226,8 @@ func TestInstallRefuses(t *testing.T) {
 				"move it away, or give this conf a name that sorts first\n"},
 		{"a name that no runtime reads", func(h *host) { h.source += ".new"; h.write(h.source, goodConf) },
 			accepted + "multus: nothing was installed: in CONF, runtimes read only names that end in .conf, .conflist or .json: rename 10-multus.conf.new\n"},
-		{"a folder that is missing", func(h *host) { h.conf += "/none" },
-			"multus: there is no folder CONF: name the one that the runtime uses, or make it (mkdir -p)\n"},
+		{"a directory that is missing", func(h *host) { h.conf += "/none" },
+			"multus: there is no directory CONF: name the one that the runtime uses, or create it (mkdir -p)\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t)
@@ -269,18 +266,24 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	}
 }
 
+// start runs the real binary until the test ends. ended gets what it ended with.
+func (h *host) start(args ...string) (cmd *exec.Cmd, printed *output, ended chan error) {
+	h.Helper()
+	printed, ended = &output{}, make(chan error, 1)
+	cmd = h.command(args...)
+	cmd.Stdout, cmd.Stderr = printed, printed
+	if err := cmd.Start(); err != nil {
+		h.Fatal(err)
+	}
+	go func() { ended <- cmd.Wait() }()
+	h.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd, printed, ended
+}
+
 func TestInstallWaitKeepsFilesInPlace(t *testing.T) {
 	h := newHost(t)
 	binary, conf := filepath.Join(h.bin, "multus"), filepath.Join(h.conf, "10-multus.conf")
-	var printed output
-	cmd := h.command("install", "--wait", h.source)
-	cmd.Stdout, cmd.Stderr = &printed, &printed
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	cmd, printed, ended := h.start("install", "--wait", h.source)
 	says := func(text string) {
 		t.Helper()
 		waitFor(t, text+" in\n"+printed.String(), func() bool { return strings.Contains(printed.String(), text) })
@@ -292,7 +295,7 @@ func TestInstallWaitKeepsFilesInPlace(t *testing.T) {
 	}
 	says(binary + " is gone")
 	waitFor(t, "the binary is back", func() bool { _, err := os.Stat(binary); return err == nil })
-	says("unchanged " + conf) // it looks at this last: a change before is put right without a word
+	says("unchanged " + conf) // it looks at this last: a change before is fixed without a word
 
 	h.write(conf, "{}")
 	says(conf + " has changed")
@@ -324,44 +327,8 @@ func TestInstallWaitKeepsFilesInPlace(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("still running after SIGTERM")
 	}
-	if !strings.HasSuffix(printed.String(), "stopped: the files stay\n") {
+	if !strings.HasSuffix(printed.String(), "stopped: the files are left in place\n") {
 		t.Errorf("got\n%s", printed.String())
 	}
 	h.wantFiles("BIN/multus CONF/00-first.conf CONF/10-multus.conf")
-}
-
-func TestUninstall(t *testing.T) {
-	h := newHost(t)
-	records := t.TempDir()
-	h.write(h.source, strings.Replace(goodConf, `"type": "multus"`, `"type": "multus", "cniDir": "`+records+`"`, 1))
-	h.want(installed, exitOK, "install", h.source)
-	h.write(filepath.Join(h.conf, "20-bridge.conf"), `{"type": "bridge"}`)
-	h.write(filepath.Join(h.conf, "30-list.conflist"), `{"plugins": [{"type": "tuning"}, {"type": "multus", "cniDir": "`+records+`"}]}`)
-	h.write(filepath.Join(h.conf, "40-broken.conf"), `{"type": "multus"`)
-	h.write(filepath.Join(h.conf, "notes"), `{"type": "multus"}`)
-	record := &state.Record{Network: "demo", ContainerID: "c1", IfName: "eth0", NetnsID: "4:1", Delegates: []state.Delegate{aDelegate("eth0", "demo", `{}`, "ptp")}}
-	if err := (state.Store{Dir: records}).Save(record); err != nil {
-		t.Fatal(err)
-	}
-	h.write(filepath.Join(records, "demo:c0:eth0.json.damaged"), "{")
-
-	stays := fmt.Sprintf("multus: nothing was removed: there are pods that need multus and its conf to be deleted, 1 record in %s. "+
-		"Drain the node, then try again;\n  multus list --cni-dir %s shows them\n", records, records)
-	h.want(stays, exitError, "uninstall")
-	h.want(stays, exitError, "uninstall", "--cni-dir", "/nonexistent:"+records)
-	h.wantFiles("BIN/multus CONF/10-multus.conf CONF/20-bridge.conf CONF/30-list.conflist CONF/40-broken.conf CONF/notes")
-
-	if err := (state.Store{Dir: records}).Remove(record.Key()); err != nil {
-		t.Fatal(err)
-	}
-	h.want("removed CONF/10-multus.conf\nremoved CONF/30-list.conflist\nremoved BIN/multus\n", exitOK, "uninstall")
-	h.wantFiles("CONF/20-bridge.conf CONF/40-broken.conf CONF/notes")
-	h.want("not there: BIN/multus\n", exitOK, "uninstall", "--cni-dir", records)
-}
-
-func TestUninstallTakesNothingWhenItCannotTell(t *testing.T) {
-	h := newHost(t)
-	h.want(installed, exitOK, "install", h.source)
-	h.want("multus: nothing was removed: list the records: open SOURCE: not a directory\n", exitError, "uninstall", "--cni-dir", h.source)
-	h.wantFiles("BIN/multus CONF/10-multus.conf")
 }

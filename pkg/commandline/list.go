@@ -1,30 +1,31 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"sort"
-	"strings"
 	"time"
 
-	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/cniargs"
+	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/route"
 	"multus-cni/pkg/state"
 )
 
-// What an attachment can be found to be.
+// The states of an attachment.
 const (
-	isAttached = "attached"
-	isPartial  = "partial" // ADD has not ended, or failed and could not be undone
-	isStale    = "stale"   // the pod is gone and was never detached
-	isDamaged  = "damaged" // the record cannot be read
-	isAside    = "aside"   // a damaged record that a DEL has renamed
-	is2017     = "2017"    // the record is of the multus of 2017
+	isAttached    = "attached"
+	isPartial     = "partial"     // ADD has not ended, or failed and could not be undone
+	isStale       = "stale"       // the pod is gone and was never detached
+	isDamaged     = "damaged"     // the record cannot be read
+	isQuarantined = "quarantined" // a damaged record that a DEL has renamed
+	is2017        = "2017"        // written by the multus of 2017
 )
 
 // attachment is one record, as --json writes it.
@@ -32,18 +33,13 @@ type attachment struct {
 	Network     string             `json:"network"`
 	ContainerID string             `json:"containerID"`
 	IfName      string             `json:"ifname"` // of the primary
-	Pod         *pod               `json:"pod,omitempty"`
+	Pod         *cniargs.Pod       `json:"pod,omitempty"`
 	Netns       string             `json:"netns,omitempty"`
 	State       string             `json:"state"`
 	Reason      string             `json:"reason,omitempty"` // for a state that is not "attached"
 	Record      string             `json:"record"`
 	Written     time.Time          `json:"written"`
 	Interfaces  []networkInterface `json:"interfaces"`
-}
-
-type pod struct {
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"`
 }
 
 // networkInterface is one interface of an attachment.
@@ -57,29 +53,28 @@ type networkInterface struct {
 }
 
 // list shows the attachments of this node.
-func (o *operator) list(args []string) error {
-	dir := netconf.DefaultCNIDir
-	var asJSON, wide bool
-	rest, err := options(args, map[string]*string{"--cni-dir": &dir}, map[string]*bool{"--json": &asJSON, "--wide": &wide})
-	if err != nil {
-		return err
+func (p *program) list(flags *flag.FlagSet) func([]string) error {
+	dir := flags.String("cni-dir", p.cniDir, "")
+	wide := flags.Bool("wide", false, "")
+	asJSON := flags.Bool("json", false, "")
+	return func(args []string) error {
+		if err := takesNone("list", args); err != nil {
+			return err
+		}
+		attachments, err := attachmentsIn(*dir)
+		switch {
+		case err != nil:
+			return err
+		case *asJSON:
+			return p.printJSON(attachments)
+		case len(attachments) == 0:
+			return p.say("nothing is attached: there is no record in %s", *dir)
+		}
+		return p.printTables(attachments, *wide)
 	}
-	if len(rest) > 0 {
-		return &usageError{fmt.Sprintf("list takes no argument such as %q", rest[0])}
-	}
-	attachments, err := attachmentsIn(dir)
-	switch {
-	case err != nil:
-		return err
-	case asJSON:
-		return o.printJSON(attachments)
-	case len(attachments) == 0:
-		return o.say("nothing is attached: there is no record in %s", dir)
-	}
-	return o.printTables(attachments, wide)
 }
 
-// attachmentsIn reads the records of a folder.
+// attachmentsIn reads the records of a directory.
 func attachmentsIn(dir string) ([]attachment, error) {
 	entries, err := state.Store{Dir: dir}.Entries()
 	if err != nil {
@@ -110,7 +105,7 @@ func describe(e state.Entry, boot string) attachment {
 	}
 	switch {
 	case e.Aside:
-		a.State, a.Reason = isAside, "a DEL could not read it and went by the conf; look at it, then remove it"
+		a.State, a.Reason = isQuarantined, "a DEL could not read it and used the conf instead; look at it, then remove it"
 	case e.Err != nil:
 		a.State, a.Reason = isDamaged, reason(e.Err)
 	case e.Record == nil:
@@ -122,7 +117,8 @@ func describe(e state.Entry, boot string) attachment {
 	return a
 }
 
-// reason leaves out the path, which stands beside it.
+// reason returns what is wrong with a record without its path, which is shown
+// beside it.
 func reason(err error) string {
 	var damaged *state.DamagedError
 	if errors.As(err, &damaged) {
@@ -132,81 +128,39 @@ func reason(err error) string {
 }
 
 func (a *attachment) fill(r *state.Record, boot string) {
-	a.Netns, a.State, a.Pod = r.Netns, isAttached, podOf(r.CNIArgs)
-	id, err := route.ID(r.Netns)
-	switch {
-	case r.BootID != boot:
-		a.State, a.Reason = isStale, "the node was booted since"
-	case err != nil:
-		a.State, a.Reason = isStale, fmt.Sprintf("its network namespace is gone: %v", err)
-	case id != r.NetnsID:
-		a.State, a.Reason = isStale, fmt.Sprintf("its network namespace is gone: another one is at %s now", r.Netns)
-	case !r.Complete:
+	a.Netns, a.State, a.Pod = r.Netns, isAttached, cniargs.PodOf(r.CNIArgs)
+	if reason := whyStale(r, boot); reason != "" {
+		a.State, a.Reason = isStale, reason
+	} else if !r.Complete {
 		a.State, a.Reason = isPartial, meaning(isPartial)
 	}
 	for index, d := range r.Delegates {
 		a.Interfaces = append(a.Interfaces, networkInterface{
 			Delegate: index, IfName: d.IfName, Network: d.Name, Plugins: typesOf(&d.Delegate),
-			Primary: d.Primary, Addresses: addressesOf(d.Result),
+			Primary: d.Primary, Addresses: delegate.Addresses(d.Result),
 		})
 	}
 	sort.SliceStable(a.Interfaces, func(i, j int) bool { return a.Interfaces[i].Primary && !a.Interfaces[j].Primary })
 }
 
-// podOf finds the pod's name in what a runtime of Kubernetes sets as CNI_ARGS.
-// It returns nil when there is none.
-func podOf(args string) *pod {
-	var p pod
-	for _, pair := range strings.Split(args, ";") {
-		switch key, value, _ := strings.Cut(pair, "="); key {
-		case "K8S_POD_NAMESPACE":
-			p.Namespace = value
-		case "K8S_POD_NAME":
-			p.Name = value
-		}
+// whyStale says why the pod of a record can no longer exist. It returns "" for
+// one that may.
+func whyStale(r *state.Record, boot string) string {
+	if r.BootID != boot {
+		return "the node was rebooted"
 	}
-	if p.Name == "" {
-		return nil
+	switch id, err := route.ID(r.Netns); {
+	case err != nil:
+		return fmt.Sprintf("its network namespace is gone: %v", err)
+	case id != r.NetnsID:
+		return fmt.Sprintf("its network namespace is gone: there is another one at %s now", r.Netns)
 	}
-	return &p
-}
-
-// String returns "namespace/name", and "" for no pod.
-func (p *pod) String() string {
-	switch {
-	case p == nil:
-		return ""
-	case p.Namespace == "":
-		return p.Name
-	}
-	return p.Namespace + "/" + p.Name
-}
-
-// addressesOf reads the addresses of a result of any version of the CNI spec.
-func addressesOf(result json.RawMessage) []string {
-	var r struct {
-		IPs []struct{ Address string } // since 0.3.0
-		IP4 *struct{ IP string }
-		IP6 *struct{ IP string }
-	}
-	addresses := []string{}
-	if json.Unmarshal(result, &r) != nil {
-		return addresses
-	}
-	for _, ip := range r.IPs {
-		addresses = append(addresses, ip.Address)
-	}
-	for _, ip := range []*struct{ IP string }{r.IP4, r.IP6} {
-		if ip != nil {
-			addresses = append(addresses, ip.IP)
-		}
-	}
-	return addresses
+	return ""
 }
 
 func typesOf2017(array []byte) []string {
 	var delegates []struct{ Type string }
-	_ = json.Unmarshal(array, &delegates) // without a type it says so
+	_ = json.Unmarshal(array, &delegates) // a "?" below says what could not be read
 	names := []string{}
 	for _, d := range delegates {
 		names = append(names, cmp.Or(d.Type, "?"))

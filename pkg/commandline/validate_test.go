@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"bytes"
@@ -20,25 +20,25 @@ var update = flag.Bool("update", false, "write what the commands print into test
 func call(t *testing.T, env map[string]string, stdin string, args ...string) (output string, code int) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	o := &operator{
-		about: "v1.2.3", env: func(key string) string { return env[key] },
+	p := &program{
+		release: "v1.2.3", cniDir: "/nonexistent/records", env: func(key string) string { return env[key] },
 		stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr,
 	}
-	code = o.main(args)
+	code = p.main(args)
 	return stdout.String() + stderr.String(), code
 }
 
-// fakePlugins makes a folder of plugins that only say their VERSION.
+// fakePlugins makes a directory of plugins that only say their VERSION.
 func fakePlugins(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	all := `"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"`
-	speaking := map[string]string{
+	supporting := map[string]string{
 		"old": `"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0"`,
 		"new": `"1.0.0", "1.1.0"`,
 	}
 	for _, name := range strings.Fields("multus ptp bridge macvlan flannel portmap tuning host-local static strange old new") {
-		versions := speaking[name]
+		versions := supporting[name]
 		if versions == "" {
 			versions = all
 		}
@@ -77,7 +77,7 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-// Each conf of testdata has its report beside it. Each is alone in its folder,
+// Each conf of testdata has its report beside it. Each is alone in its directory,
 // so that none hides another.
 func TestValidateReportsEveryMistake(t *testing.T) {
 	plugins := fakePlugins(t)
@@ -142,7 +142,7 @@ func TestValidateGoodList(t *testing.T) {
 	}
 }
 
-func TestValidateAsksForFolders(t *testing.T) {
+func TestValidateAsksForDirectories(t *testing.T) {
 	got, code := call(t, nil, goodConf, "validate", "--cni-path", "/nonexistent/bin", "-")
 	want := "-:1:1: error: plugins are looked for in /nonexistent/bin, and there is no such folder: say with --cni-path where they are\n" +
 		"-: 1 error, 0 warnings\n"
@@ -151,9 +151,9 @@ func TestValidateAsksForFolders(t *testing.T) {
 	}
 }
 
-func TestValidateRefusesUnsafeFolderOfRecords(t *testing.T) {
+func TestValidateRefusesUnsafeDirectoryOfRecords(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root: whose folder it must be depends on who runs multus on the node")
+		t.Skip("needs root: whose directory it must be depends on who runs multus on the node")
 	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o777); err != nil {
@@ -193,7 +193,7 @@ func TestValidateWarnsOfFileThatSortsFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, "01-folder.conf"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "01-directory.conf"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	plugins := fakePlugins(t)

@@ -1,12 +1,13 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,21 +16,21 @@ import (
 	"syscall"
 	"time"
 
-	"multus-cni/pkg/operator/lint"
+	"multus-cni/pkg/commandline/lint"
 )
 
 const (
 	binaryMode = 0o755
 	confMode   = 0o600 // a delegate's conf may hold a secret
-	// lookInterval is how often install --wait looks whether all is in place.
+	// lookInterval is how often install --wait checks that all is in place.
 	lookInterval = time.Second
-	// retryInterval is how long it waits after something that it could not mend.
+	// retryInterval is how long it waits after something that it could not fix.
 	retryInterval = 30 * time.Second
 )
 
 // installation is what belongs where.
 type installation struct {
-	*operator
+	*program
 	source string // of the conf
 	self   []byte // this binary
 	binary string // where the runtime calls it
@@ -38,42 +39,42 @@ type installation struct {
 	known stamps // of what was found or put in place last
 }
 
-// stamps tell whether something was touched: binary, conf, the conf's source,
-// and whether the runtime reads the conf.
+// stamps change when one of these does: binary, conf, the conf's source, and
+// whether the runtime reads the conf.
 type stamps [4]string
 
 // install puts binary and conf where a runtime finds them.
-func (o *operator) install(args []string) error {
-	binDir, confDir := DefaultCNIPath, DefaultConfDir
-	var wait bool
-	rest, err := options(args, map[string]*string{"--bin-dir": &binDir, "--conf-dir": &confDir}, map[string]*bool{"--wait": &wait})
-	if err != nil {
-		return err
+func (p *program) install(flags *flag.FlagSet) func([]string) error {
+	binDir := flags.String("bin-dir", defaultCNIPath, "")
+	confDir := flags.String("conf-dir", defaultConfDir, "")
+	wait := flags.Bool("wait", false, "")
+	return func(args []string) error {
+		if len(args) != 1 || args[0] == "-" {
+			return &usageError{"say which conf to install, one file"}
+		}
+		self, err := os.ReadFile("/proc/self/exe")
+		if err != nil {
+			return fmt.Errorf("read this binary: %w", err)
+		}
+		i := &installation{
+			program: p, source: args[0], self: self,
+			binary: filepath.Join(*binDir, "multus"), conf: filepath.Join(*confDir, filepath.Base(args[0])),
+		}
+		if !*wait {
+			return i.run()
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		if err := i.run(); err != nil {
+			return err
+		}
+		return i.watch(ctx)
 	}
-	if len(rest) != 1 || rest[0] == "-" {
-		return &usageError{"say which conf to install, one file"}
-	}
-	i := &installation{
-		operator: o, source: rest[0],
-		binary: filepath.Join(binDir, "multus"), conf: filepath.Join(confDir, filepath.Base(rest[0])),
-	}
-	if i.self, err = os.ReadFile("/proc/self/exe"); err != nil {
-		return fmt.Errorf("read this binary: %w", err)
-	}
-	if !wait {
-		return i.run()
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := i.run(); err != nil {
-		return err
-	}
-	return i.watch(ctx)
 }
 
 // run validates the conf, then puts the binary and last the conf in place:
-// from then on the runtime calls multus. What is in place already stays as it
-// is.
+// from then on the runtime calls multus. Files that are already as they should
+// be are left in place.
 func (i *installation) run() error {
 	conf, err := i.accept()
 	if err != nil {
@@ -100,14 +101,14 @@ func (i *installation) run() error {
 	return nil
 }
 
-// accept returns the conf's text when it may be installed.
+// accept returns the conf's text, or an error when it must not be installed.
 func (i *installation) accept() ([]byte, error) {
 	for _, file := range []string{i.binary, i.conf} {
 		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("there is no folder %s: name the one that the runtime uses, or make it (mkdir -p)", filepath.Dir(file))
+			return nil, fmt.Errorf("there is no directory %s: name the one that the runtime uses, or create it (mkdir -p)", filepath.Dir(file))
 		}
 	}
-	if info, err := os.Stat(i.source); err == nil { // before it is read: who writes it then is noticed
+	if info, err := os.Stat(i.source); err == nil { // before it is read, so that a later change is noticed
 		i.known[2] = stamp(info)
 	}
 	text, err := os.ReadFile(i.source)
@@ -143,7 +144,7 @@ func (i *installation) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return i.say("stopped: the files stay")
+			return i.say("stopped: the files are left in place")
 		case <-tick.C:
 		}
 		now := i.look()
@@ -185,9 +186,9 @@ func fate(stamp string) string {
 	return "has changed"
 }
 
-// put gives a file its content whole: written beside it and renamed, so that
-// who reads or executes it meanwhile gets the old one or the new one. changed
-// is false when the file is so already.
+// put writes a file beside the old one and renames it, so that whoever reads or
+// executes it meanwhile gets either the old one or the new one whole. changed is
+// false when content and mode are already right.
 func put(path string, text []byte, mode os.FileMode) (info os.FileInfo, changed bool, err error) {
 	info, err = os.Lstat(path)
 	if err == nil && info.Mode() == mode { // a regular file, with these permissions
@@ -201,7 +202,7 @@ func put(path string, text []byte, mode os.FileMode) (info os.FileInfo, changed 
 	if err != nil {
 		return nil, false, fmt.Errorf("install %s: %w", path, err)
 	}
-	defer os.Remove(f.Name()) // what is renamed is not there any more
+	defer os.Remove(f.Name()) // without effect after the rename
 	_, err = f.Write(text)
 	err = errors.Join(err, f.Chmod(mode))
 	info, statErr := f.Stat()
@@ -214,8 +215,8 @@ func put(path string, text []byte, mode os.FileMode) (info os.FileInfo, changed 
 	return info, true, nil
 }
 
-// sweep removes what killed installs left. Another one that is at work now
-// needs seconds.
+// sweep removes what killed installs have left. It leaves files of the last
+// minute in place: another install may be at work, and needs seconds.
 func sweep(path string) {
 	dir, prefix := filepath.Dir(path), "."+filepath.Base(path)+".new-"
 	entries, _ := os.ReadDir(dir) // the install itself reports what is wrong with it

@@ -1,11 +1,12 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -13,34 +14,35 @@ import (
 	"strings"
 	"unicode"
 
+	"multus-cni/pkg/commandline/lint"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/operator/lint"
 )
 
 // validate checks confs and reports all that is wrong with each.
-func (o *operator) validate(args []string) error {
-	var path string
-	var asJSON bool
-	files, err := options(args, map[string]*string{"--cni-path": &path}, map[string]*bool{"--json": &asJSON})
-	if err != nil {
-		return err
+func (p *program) validate(flags *flag.FlagSet) func([]string) error {
+	path := flags.String("cni-path", "", "")
+	asJSON := flags.Bool("json", false, "")
+	return func(files []string) error {
+		if len(files) == 0 {
+			return &usageError{"say which conf to validate"}
+		}
+		return p.validateFiles(files, filepath.SplitList(cmp.Or(*path, p.env("CNI_PATH"), defaultCNIPath)), *asJSON)
 	}
-	if len(files) == 0 {
-		return &usageError{"say which conf to validate"}
-	}
-	path = cmp.Or(path, o.env("CNI_PATH"), DefaultCNIPath)
+}
+
+func (p *program) validateFiles(files, path []string, asJSON bool) (err error) {
 	reports := make([]*lint.Report, len(files))
 	failed := false
 	for i, file := range files {
-		reports[i] = o.check(file, filepath.SplitList(path))
+		reports[i] = p.check(file, path)
 		failed = failed || reports[i].Errors() > 0
 	}
 	if asJSON {
-		err = o.printReports(files, reports)
+		err = p.printReports(files, reports)
 	} else {
 		for i, file := range files {
-			if reportErr := o.printReport(file, reports[i]); err == nil {
+			if reportErr := p.printReport(file, reports[i]); err == nil {
 				err = reportErr
 			}
 		}
@@ -51,12 +53,12 @@ func (o *operator) validate(args []string) error {
 	return err
 }
 
-// check reads one conf, "-" being stdin, and looks at it and its folder.
-func (o *operator) check(file string, path []string) *lint.Report {
+// check reads one conf, "-" being stdin, and checks it and its directory.
+func (p *program) check(file string, path []string) *lint.Report {
 	var text []byte
 	var err error
 	if file == "-" {
-		text, err = io.ReadAll(o.stdin)
+		text, err = io.ReadAll(p.stdin)
 	} else {
 		text, err = os.ReadFile(file)
 	}
@@ -85,27 +87,27 @@ func (o *operator) check(file string, path []string) *lint.Report {
 
 // printReport writes a line for each finding, in the form that editors know,
 // and one for the whole.
-func (o *operator) printReport(file string, report *lint.Report) error {
+func (p *program) printReport(file string, report *lint.Report) error {
 	for _, f := range report.Findings {
 		where := file
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", file, f.Line, f.Column)
 		}
-		_, _ = fmt.Fprintf(o.stderr, "%s: %s: %s\n", where, severity(f), oneLine(f.Error()))
+		_, _ = fmt.Fprintf(p.stderr, "%s: %s: %s\n", where, severity(f), oneLine(f.Error()))
 	}
 	summary := count(report.Warnings(), "warning")
 	if n := report.Errors(); n > 0 {
-		_, _ = fmt.Fprintf(o.stderr, "%s: %s, %s\n", file, count(n, "error"), summary)
+		_, _ = fmt.Fprintf(p.stderr, "%s: %s, %s\n", file, count(n, "error"), summary)
 		return nil
 	}
-	return o.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
+	return p.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
 }
 
-// oneLine makes spaces of control characters: keys of a conf and errors of
-// plugins may hold any.
+// oneLine replaces what is not printable by spaces: keys of a conf, records and
+// errors of plugins may hold control characters, which would reach the terminal.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
@@ -159,7 +161,7 @@ type finding struct {
 	Message  string `json:"message"`
 }
 
-func (o *operator) printReports(files []string, reports []*lint.Report) error {
+func (p *program) printReports(files []string, reports []*lint.Report) error {
 	type report struct {
 		File     string    `json:"file"`
 		Valid    bool      `json:"valid"`
@@ -176,11 +178,11 @@ func (o *operator) printReports(files []string, reports []*lint.Report) error {
 			list[i].Findings = append(list[i].Findings, entry)
 		}
 	}
-	return o.printJSON(list)
+	return p.printJSON(list)
 }
 
-func (o *operator) printJSON(value any) error {
-	encoder := json.NewEncoder(o.stdout)
+func (p *program) printJSON(value any) error {
+	encoder := json.NewEncoder(p.stdout)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(value); err != nil {

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"fmt"
@@ -34,7 +34,7 @@ const (
 
 // printTables writes one table for each network, and what there is to say of
 // attachments that are not simply there.
-func (o *operator) printTables(attachments []attachment, wide bool) error {
+func (p *program) printTables(attachments []attachment, wide bool) error {
 	var text strings.Builder
 	for from := 0; from < len(attachments); {
 		to := from
@@ -48,13 +48,13 @@ func (o *operator) printTables(attachments []attachment, wide bool) error {
 		if name == "" {
 			name = "unknown"
 		}
-		fmt.Fprintf(&text, "network %s\n", printable(name))
+		fmt.Fprintf(&text, "network %s\n", oneLine(name))
 		t := newTable(attachments[from:to], wide)
 		t.write(&text)
 		from = to
 	}
 	text.WriteString(notes(attachments))
-	_, err := o.stdout.Write([]byte(text.String()))
+	_, err := p.stdout.Write([]byte(text.String()))
 	if err != nil {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
@@ -106,26 +106,16 @@ func (t *table) add(a attachment, wide bool) {
 	}
 }
 
-// row adds a row as it is safe to show: what stands in a record may come from
-// afar, and control characters would play with the terminal.
+// row adds a row. Records hold what others wrote, and control characters in it
+// would reach the terminal.
 func (t *table) row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = printable(cell)
+		cells[i] = oneLine(cell)
 	}
 	t.rows = append(t.rows, cells)
 }
 
-// printable replaces what is no printable ASCII.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-// dropEmpty takes the head off a column that has nothing else.
+// dropEmpty removes the head of a column that has nothing else.
 func (t *table) dropEmpty(column int) {
 	for _, row := range t.rows[1:] {
 		if row[column] != "" {
@@ -191,8 +181,8 @@ func notes(attachments []attachment) string {
 	var text strings.Builder
 	seen := map[string]bool{isAttached: true}
 	for _, a := range attachments {
-		if file := a.State == isDamaged || a.State == isAside; file {
-			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, printable(a.Record), printable(a.Reason))
+		if file := a.State == isDamaged || a.State == isQuarantined; file {
+			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, oneLine(a.Record), oneLine(a.Reason))
 		} else if !seen[a.State] {
 			seen[a.State] = true
 			fmt.Fprintf(&text, "%s: %s\n", a.State, meaning(a.State))
@@ -207,7 +197,7 @@ func notes(attachments []attachment) string {
 func meaning(state string) string {
 	switch state {
 	case isStale:
-		return "the node was booted since, or the pod's network namespace is gone;\n" +
+		return "the node was rebooted, or the pod's network namespace is gone;\n" +
 			"  the next ADD or DEL of the container cleans up"
 	case isPartial:
 		return "the ADD is running, was killed, or failed; the next DEL cleans up"

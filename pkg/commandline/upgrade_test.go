@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package operator
+package commandline
 
 import (
 	"errors"
@@ -52,24 +52,7 @@ esac`)
 
 	stop := make(chan struct{})
 	upgraded := make(chan int)
-	go func() {
-		n := 0
-		defer func() { upgraded <- n }()
-		tick := time.NewTicker(time.Second / upgradesPerSecond)
-		defer tick.Stop()
-		for ; ; n++ {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-			}
-			which := []*host{h, &other}[(n+1)%2]
-			if output, code := which.run("install", h.source); code != exitOK || !strings.Contains(output, "installed BIN/multus") {
-				t.Errorf("upgrade %d: %s", n, output)
-				return
-			}
-		}
-	}()
+	go func() { upgraded <- upgrade(h, &other, stop) }()
 	begin := time.Now()
 	pods := attachAndDetach(h, holdNetns(t), *load)
 	took := time.Since(begin)
@@ -85,6 +68,25 @@ esac`)
 	}
 	if left, _ := filepath.Glob(filepath.Join(h.bin, ".*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// upgrade installs one release after the other until stop is closed, and returns
+// how many times it did.
+func upgrade(h, other *host, stop <-chan struct{}) (n int) {
+	tick := time.NewTicker(time.Second / upgradesPerSecond)
+	defer tick.Stop()
+	for ; ; n++ {
+		select {
+		case <-stop:
+			return n
+		case <-tick.C:
+		}
+		which := []*host{h, other}[(n+1)%2]
+		if output, code := which.run("install", h.source); code != exitOK || !strings.Contains(output, "installed BIN/multus") {
+			h.Errorf("upgrade %d: %s", n, output)
+			return n
+		}
 	}
 }
 

@@ -1,0 +1,47 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cniargs reads CNI_ARGS, the KEY=VALUE;KEY=VALUE of the CNI spec's
+// section 2, "Parameters".
+//
+// It only looks for keys that it knows. Whether the whole is well formed is for
+// the plugins to say, which get it byte for byte.
+package cniargs
+
+import "strings"
+
+// Pod names a pod of Kubernetes. `multus list --json` shows it in this form.
+type Pod struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// PodOf returns the pod that a runtime of Kubernetes names in CNI_ARGS, nil
+// where it names none.
+func PodOf(args string) *Pod {
+	var p Pod
+	for _, pair := range strings.Split(args, ";") {
+		switch key, value, _ := strings.Cut(pair, "="); key {
+		case "K8S_POD_NAMESPACE":
+			p.Namespace = value
+		case "K8S_POD_NAME":
+			p.Name = value
+		}
+	}
+	if p.Name == "" {
+		return nil
+	}
+	return &p
+}
+
+// String returns "default/web-0", only the name where there is no namespace,
+// and "" for no pod.
+func (p *Pod) String() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Namespace == "":
+		return p.Name
+	}
+	return p.Namespace + "/" + p.Name
+}

@@ -1,0 +1,150 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package commandline
+
+import (
+	"flag"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestWrongUseExitsWith2(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"bogus", `multus: there is no command "bogus": see "multus help"`},
+		{"help bogus", `multus: there is no command "bogus": see "multus help help"`},
+		{"help list install", `multus: help takes one command: see "multus help help"`},
+		{"version now", `multus: version takes no argument such as "now": see "multus help version"`},
+		{"validate", `multus: say which conf to validate: see "multus help validate"`},
+		{"validate --cni-path", `multus: flag needs an argument: -cni-path: see "multus help validate"`},
+		{"validate --json=yes -", `multus: invalid boolean value "yes" for -json: parse error: see "multus help validate"`},
+		{"validate --jsn -", `multus: flag provided but not defined: -jsn: see "multus help validate"`},
+		{"list all", `multus: list takes no argument such as "all": see "multus help list"`},
+		{"install", `multus: say which conf to install, one file: see "multus help install"`},
+		{"install -", `multus: say which conf to install, one file: see "multus help install"`},
+		{"install a.conf b.conf", `multus: say which conf to install, one file: see "multus help install"`},
+		{"uninstall a.conf", `multus: uninstall takes no argument such as "a.conf": see "multus help uninstall"`},
+	} {
+		got, code := call(t, nil, "", strings.Fields(test.args)...)
+		if got != test.want+"\n" || code != exitUsage {
+			t.Errorf("multus %s: got %q, %d, want %q, %d", test.args, got, code, test.want, exitUsage)
+		}
+	}
+}
+
+func TestHelpFitsTheScreen(t *testing.T) {
+	for _, c := range commands() {
+		got, code := call(t, nil, "", "help", c.name)
+		if code != exitOK {
+			t.Errorf("help %s: got %q, %d", c.name, got, code)
+		}
+		lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
+		if len(lines) > 24 {
+			t.Errorf("help %s: %d lines", c.name, len(lines))
+		}
+		for _, line := range lines {
+			if len(line) > screen {
+				t.Errorf("help %s: line of %d columns: %s", c.name, len(line), line)
+			}
+		}
+		if same, code := call(t, nil, "", c.name, "--help"); same != got || code != exitOK {
+			t.Errorf("%s --help: got %q, %d, want the same as help", c.name, same, code)
+		}
+	}
+	first, _ := call(t, nil, "", "help")
+	for _, args := range []string{"--help", "-h"} {
+		if got, code := call(t, nil, "", args); got != first || code != exitOK {
+			t.Errorf("%s: got %q, %d, want the same as help", args, got, code)
+		}
+	}
+}
+
+// A page has the flags of its command, each in the usage line and on a line of
+// its own, and no others. The first page has all commands.
+func TestHelpHasEveryCommandAndFlag(t *testing.T) {
+	first, _ := call(t, nil, "", "help")
+	for _, c := range commands() {
+		if !strings.Contains(first, "\n  multus "+c.name+" ") {
+			t.Errorf("help does not show %s", c.name)
+		}
+		page, _ := call(t, nil, "", "help", c.name)
+		if c.name == "help" {
+			continue
+		}
+		usage, _, _ := strings.Cut(page, "\n\n")
+		if !strings.HasPrefix(usage, "usage: multus "+c.name) {
+			t.Errorf("help %s begins with %q", c.name, usage)
+		}
+		known := map[string]bool{}
+		for _, name := range flagNames(c) {
+			known["--"+name] = true
+			if !strings.Contains(usage, "--"+name) || !strings.Contains(page, "\n  --"+name+" ") {
+				t.Errorf("help %s does not describe --%s", c.name, name)
+			}
+		}
+		for _, name := range regexp.MustCompile(`--[a-z-]+`).FindAllString(usage, -1) {
+			if !known[name] {
+				t.Errorf("help %s has %s, which is no flag of it", c.name, name)
+			}
+		}
+	}
+}
+
+// flagNames lists the flags of a command.
+func flagNames(c command) (names []string) {
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	c.setup(&program{}, flags)
+	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	return names
+}
+
+// The man page is written by hand, and must not forget an option.
+func TestManPageHasEveryOption(t *testing.T) {
+	text, err := os.ReadFile("../../doc/multus.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := strings.Cut(string(text), ".Sh DESCRIPTION")
+	for _, c := range commands() {
+		_, part, found := strings.Cut(body, "\n.It Cm "+c.name)
+		if !found {
+			t.Errorf("multus.8 does not describe %s", c.name)
+		}
+		part, _, _ = strings.Cut(part, "\n.It Cm ")
+		for _, name := range flagNames(c) {
+			if !strings.Contains(part, `Fl \-`+name) {
+				t.Errorf("multus.8 does not describe %s --%s", c.name, name)
+			}
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	got, code := call(t, nil, "", "version")
+	want := "multus v1.2.3\nCNI spec: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\nbuilt with go"
+	if !strings.HasPrefix(got, want) || code != exitOK {
+		t.Errorf("got %q, %d, want %q", got, code, want)
+	}
+}
+
+func TestFlagsStandAnywhere(t *testing.T) {
+	for _, test := range []struct {
+		args, rest []string
+		dir        string
+	}{
+		{[]string{"a", "--wide", "-", "--dir", "--x", "b"}, []string{"a", "-", "b"}, "--x"},
+		{[]string{"a", "--dir=b=c", "-wide", "--", "--wide", "--y"}, []string{"a", "--wide", "--y"}, "b=c"},
+		{[]string{"--wide", "--dir", "d", "a", "--", "--", "b"}, []string{"a", "--", "b"}, "d"},
+		{[]string{"--wide", "--dir", "d", "--"}, nil, "d"},
+	} {
+		flags := flag.NewFlagSet("", flag.ContinueOnError)
+		dir, wide := flags.String("dir", "", ""), flags.Bool("wide", false, "")
+		rest, err := parse(flags, test.args)
+		if err != nil || !slices.Equal(rest, test.rest) || *dir != test.dir || !*wide {
+			t.Errorf("%q: got %q, dir %q, wide %t, %v, want %q, dir %q", test.args, rest, *dir, *wide, err, test.rest, test.dir)
+		}
+	}
+}
