@@ -11,8 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"unicode"
 
+	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
 	"multus-cni/pkg/operator/lint"
@@ -51,7 +51,7 @@ func (o *operator) validate(args []string) error {
 	return err
 }
 
-// check reads one conf, "-" being stdin, and looks at it and its folder.
+// check reads one conf, "-" being stdin, and looks at it and its directory.
 func (o *operator) check(file string, path []string) *lint.Report {
 	var text []byte
 	var err error
@@ -91,7 +91,7 @@ func (o *operator) printReport(file string, report *lint.Report) error {
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", file, f.Line, f.Column)
 		}
-		_, _ = fmt.Fprintf(o.stderr, "%s: %s: %s\n", where, severity(f), oneLine(f.Error()))
+		_, _ = fmt.Fprintf(o.stderr, "%s: %s: %s\n", where, severity(f), cnierror.OneLine(f.Error()))
 	}
 	summary := count(report.Warnings(), "warning")
 	if n := report.Errors(); n > 0 {
@@ -99,17 +99,6 @@ func (o *operator) printReport(file string, report *lint.Report) error {
 		return nil
 	}
 	return o.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
-}
-
-// oneLine makes spaces of control characters: keys of a conf and errors of
-// plugins may hold any.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // interfaces lists what an ADD makes: "eth0 (flannel) and net0 (ptp)".
