@@ -66,3 +66,9 @@ func want(t *testing.T, err error, code uint, msg, details string) {
 		t.Errorf("got %d %q %q, want %d %q %q", e.Code, e.Msg, e.Details, code, msg, details)
 	}
 }
+
+func TestOneLine(t *testing.T) {
+	if got, want := OneLine("a\nb\x1b[31m\u0085é\x7f"), "a b [31m é "; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -48,7 +48,7 @@ func (p *program) printTables(attachments []attachment, wide bool) error {
 		if name == "" {
 			name = "unknown"
 		}
-		fmt.Fprintf(&text, "network %s\n", oneLine(name))
+		fmt.Fprintf(&text, "network %s\n", cnierror.OneLine(name))
 		t := newTable(attachments[from:to], wide)
 		t.write(&text)
 		from = to
@@ -110,7 +110,7 @@ func (t *table) add(a attachment, wide bool) {
 // would reach the terminal.
 func (t *table) row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = oneLine(cell)
+		cells[i] = cnierror.OneLine(cell)
 	}
 	t.rows = append(t.rows, cells)
 }
@@ -182,7 +182,7 @@ func notes(attachments []attachment) string {
 	seen := map[string]bool{isAttached: true}
 	for _, a := range attachments {
 		if file := a.State == isDamaged || a.State == isQuarantined; file {
-			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, oneLine(a.Record), oneLine(a.Reason))
+			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, cnierror.OneLine(a.Record), oneLine(a.Reason))
 		} else if !seen[a.State] {
 			seen[a.State] = true
 			fmt.Fprintf(&text, "%s: %s\n", a.State, meaning(a.State))

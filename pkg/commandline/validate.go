@@ -12,8 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"unicode"
 
+	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/commandline/lint"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
@@ -93,7 +93,7 @@ func (p *program) printReport(file string, report *lint.Report) error {
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", file, f.Line, f.Column)
 		}
-		_, _ = fmt.Fprintf(p.stderr, "%s: %s: %s\n", where, severity(f), oneLine(f.Error()))
+		_, _ = fmt.Fprintf(p.stderr, "%s: %s: %s\n", where, severity(f), cnierror.OneLine(f.Error()))
 	}
 	summary := count(report.Warnings(), "warning")
 	if n := report.Errors(); n > 0 {
@@ -101,17 +101,6 @@ func (p *program) printReport(file string, report *lint.Report) error {
 		return nil
 	}
 	return p.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
-}
-
-// oneLine replaces what is not printable by spaces: keys of a conf, records and
-// errors of plugins may hold control characters, which would reach the terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // interfaces lists what an ADD makes: "eth0 (flannel) and net0 (ptp)".

@@ -144,7 +144,7 @@ func TestValidateGoodList(t *testing.T) {
 
 func TestValidateAsksForDirectories(t *testing.T) {
 	got, code := call(t, nil, goodConf, "validate", "--cni-path", "/nonexistent/bin", "-")
-	want := "-:1:1: error: plugins are looked for in /nonexistent/bin, and there is no such folder: say with --cni-path where they are\n" +
+	want := "-:1:1: error: plugins are looked for in /nonexistent/bin, and there is no such directory: say with --cni-path where they are\n" +
 		"-: 1 error, 0 warnings\n"
 	if got != want || code != exitError {
 		t.Errorf("got %q, %d, want %q", got, code, want)
