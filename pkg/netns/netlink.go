@@ -44,6 +44,9 @@ func (n *Netns) Request(kind uint16, flags int, body []byte) ([][]byte, error) {
 
 // Watch starts to collect what Replacements returns.
 func (n *Netns) Watch() error {
+	if n.watch >= 0 {
+		return nil
+	}
 	socket, err := visit(n.file, unix.Setns)
 	if err != nil {
 		return err
