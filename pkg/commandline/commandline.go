@@ -36,7 +36,7 @@ const (
 // that of multus.
 func Main(version string, args []string) int {
 	p := &program{
-		release: version, cniDir: netconf.DefaultCNIDir, env: os.Getenv,
+		release: version, columns: terminalColumns(os.Stdout), defaultCNIDir: netconf.DefaultCNIDir, env: os.Getenv,
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 	}
 	return p.main(args)
@@ -45,11 +45,14 @@ func Main(version string, args []string) int {
 // program serves one command.
 type program struct {
 	release string // the version of multus
-	cniDir  string // where records are unless a conf says otherwise
-	env     func(key string) string
-	stdin   io.Reader
-	stdout  io.Writer
-	stderr  io.Writer
+	columns int    // of the terminal, 0 when stdout leads to none
+
+	defaultCNIDir string // where records are unless a conf says otherwise
+
+	env    func(key string) string
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
 }
 
 // command is one of the commands: setup declares its flags, and returns what
@@ -158,7 +161,11 @@ func (p *program) complain(format string, args ...any) {
 }
 
 func (p *program) say(format string, args ...any) error {
-	if _, err := fmt.Fprintf(p.stdout, format+"\n", args...); err != nil {
+	return p.write(fmt.Sprintf(format+"\n", args...))
+}
+
+func (p *program) write(text string) error {
+	if _, err := p.stdout.Write([]byte(text)); err != nil {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ package commandline
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"multus-cni/pkg/commandline/lint"
+	"multus-cni/pkg/safefile"
 )
 
 const (
@@ -85,11 +87,11 @@ func (i *installation) run() error {
 		text []byte
 		mode os.FileMode
 	}{{i.binary, i.self, binaryMode}, {i.conf, conf, confMode}} {
-		info, changed, err := put(f.path, f.text, f.mode)
+		stamp, changed, err := put(f.path, f.text, f.mode)
 		if err != nil {
 			return err
 		}
-		i.known[n] = stamp(info)
+		i.known[n] = stamp
 		word := "unchanged"
 		if changed {
 			word = "installed"
@@ -186,44 +188,55 @@ func fate(stamp string) string {
 	return "has changed"
 }
 
-// put writes a file beside the old one and renames it, so that whoever reads or
-// executes it meanwhile gets either the old one or the new one whole. changed is
-// false when content and mode are already right.
-func put(path string, text []byte, mode os.FileMode) (info os.FileInfo, changed bool, err error) {
-	info, err = os.Lstat(path)
-	if err == nil && info.Mode() == mode { // a regular file, with these permissions
-		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
-			return info, false, nil
-		}
+// put replaces a file, so that whoever reads or executes it meanwhile gets either
+// the old one or the new one whole. changed is false when content and mode are
+// already right.
+func put(path string, text []byte, mode os.FileMode) (stamp string, changed bool, err error) {
+	if stamp := stampOf(path, text, mode); stamp != replaced {
+		return stamp, false, nil
 	}
 	sweep(path)
-	// Runtimes do not read this name: it ends in digits.
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-")
-	if err != nil {
-		return nil, false, fmt.Errorf("install %s: %w", path, err)
+	// Runtimes do not read this name, whatever path ends in. The process id would
+	// not do: two containers that install in one directory can have the same.
+	temp := newPrefix(path) + rand.Text()
+	if err := safefile.Write(path, temp, text, mode); err != nil {
+		return "", false, fmt.Errorf("install %s: %w", path, err)
 	}
-	defer os.Remove(f.Name()) // without effect after the rename
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode))
-	info, statErr := f.Stat()
-	if err = errors.Join(err, statErr, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+	return stampOf(path, text, mode), true, nil
+}
+
+// replaced is the stamp of a file that somebody else has written.
+const replaced = "replaced"
+
+// stampOf returns the stamp of a file if it is a regular one with this content
+// and mode, and otherwise replaced. The stamp is older than what is read: a
+// change in between shows in the next one.
+func stampOf(path string, text []byte, mode os.FileMode) string {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != mode {
+		return replaced
 	}
-	if err != nil {
-		return nil, false, fmt.Errorf("install %s: %w", path, err)
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, text) {
+		return replaced
 	}
-	return info, true, nil
+	return stamp(info)
+}
+
+// newPrefix is what the temporary files for path begin with.
+func newPrefix(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new-")
 }
 
 // sweep removes what killed installs have left. It leaves files of the last
 // minute in place: another install may be at work, and needs seconds.
 func sweep(path string) {
-	dir, prefix := filepath.Dir(path), "."+filepath.Base(path)+".new-"
+	dir := filepath.Dir(path)
 	entries, _ := os.ReadDir(dir) // the install itself reports what is wrong with it
 	for _, entry := range entries {
+		file := filepath.Join(dir, entry.Name())
 		info, err := entry.Info()
-		if err == nil && strings.HasPrefix(entry.Name(), prefix) && time.Since(info.ModTime()) > time.Minute {
-			_ = os.Remove(filepath.Join(dir, entry.Name()))
+		if err == nil && strings.HasPrefix(file, newPrefix(path)) && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(file)
 		}
 	}
 }

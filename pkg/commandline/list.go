@@ -5,165 +5,139 @@ package commandline
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"sort"
-	"time"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
-	"multus-cni/pkg/cniargs"
-	"multus-cni/pkg/delegate"
-	"multus-cni/pkg/route"
-	"multus-cni/pkg/state"
+	"golang.org/x/sys/unix"
 )
 
-// The states of an attachment.
-const (
-	isAttached    = "attached"
-	isPartial     = "partial"     // ADD has not ended, or failed and could not be undone
-	isStale       = "stale"       // the pod is gone and was never detached
-	isDamaged     = "damaged"     // the record cannot be read
-	isQuarantined = "quarantined" // a damaged record that a DEL has renamed
-	is2017        = "2017"        // written by the multus of 2017
-)
-
-// attachment is one record, as --json writes it.
-type attachment struct {
-	Network     string             `json:"network"`
-	ContainerID string             `json:"containerID"`
-	IfName      string             `json:"ifname"` // of the primary
-	Pod         *cniargs.Pod       `json:"pod,omitempty"`
-	Netns       string             `json:"netns,omitempty"`
-	State       string             `json:"state"`
-	Reason      string             `json:"reason,omitempty"` // for a state that is not "attached"
-	Record      string             `json:"record"`
-	Written     time.Time          `json:"written"`
-	Interfaces  []networkInterface `json:"interfaces"`
-}
-
-// networkInterface is one interface of an attachment.
-type networkInterface struct {
-	Delegate  int      `json:"delegate"` // its index in the conf
-	IfName    string   `json:"ifname"`
-	Network   string   `json:"network,omitempty"`
-	Plugins   []string `json:"plugins"`
-	Primary   bool     `json:"primary"`
-	Addresses []string `json:"addresses"` // none when the plugin returned none
+// listing is what list shows, and how.
+type listing struct {
+	*program
+	cniDir, confDir     string
+	pod, network, state string // only these, "" for all
+	output              string
+	wide, json, metrics bool
 }
 
 // list shows the attachments of this node.
 func (p *program) list(flags *flag.FlagSet) func([]string) error {
-	dir := flags.String("cni-dir", p.cniDir, "")
-	wide := flags.Bool("wide", false, "")
-	asJSON := flags.Bool("json", false, "")
+	l := &listing{program: p}
+	flags.StringVar(&l.cniDir, "cni-dir", "", "")
+	flags.StringVar(&l.confDir, "conf-dir", defaultConfDir, "")
+	flags.StringVar(&l.pod, "pod", "", "")
+	flags.StringVar(&l.network, "network", "", "")
+	flags.StringVar(&l.state, "state", "", "")
+	flags.StringVar(&l.output, "output", "table", "")
+	flags.BoolVar(&l.wide, "wide", false, "")
+	flags.BoolVar(&l.json, "json", false, "")
+	flags.BoolVar(&l.metrics, "metrics", false, "")
 	return func(args []string) error {
-		if err := takesNone("list", args); err != nil {
+		if err := l.checkUsage(args); err != nil {
 			return err
 		}
-		attachments, err := attachmentsIn(*dir)
-		switch {
-		case err != nil:
-			return err
-		case *asJSON:
-			return p.printJSON(attachments)
-		case len(attachments) == 0:
-			return p.say("nothing is attached: there is no record in %s", *dir)
-		}
-		return p.printTables(attachments, *wide)
+		return l.run()
 	}
 }
 
-// attachmentsIn reads the records of a directory.
-func attachmentsIn(dir string) ([]attachment, error) {
-	entries, err := state.Store{Dir: dir}.Entries()
-	if err != nil {
-		return nil, err
+// checkUsage also gives the flags that are short for others their meaning.
+func (l *listing) checkUsage(args []string) error {
+	if err := takesNone("list", args); err != nil {
+		return err
 	}
-	boot, err := state.BootID()
-	if err != nil {
-		return nil, err
+	if l.state != "" && !slices.Contains(states(), l.state) {
+		return &usageError{fmt.Sprintf("there is no state %q, only %s", l.state, strings.Join(states(), ", "))}
 	}
-	attachments := make([]attachment, 0, len(entries))
-	for _, e := range entries {
-		attachments = append(attachments, describe(e, boot))
-	}
-	sort.SliceStable(attachments, func(i, j int) bool { return attachments[i].less(&attachments[j]) })
-	return attachments, nil
-}
-
-// less is the order of the list: by network, then by pod.
-func (a *attachment) less(b *attachment) bool {
-	return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Pod.String(), b.Pod.String()),
-		cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.IfName, b.IfName)) < 0
-}
-
-func describe(e state.Entry, boot string) attachment {
-	a := attachment{
-		Network: e.Key.Network, ContainerID: e.Key.ContainerID, IfName: e.Key.IfName,
-		Record: e.Path, Written: e.Written.UTC().Truncate(time.Second), Interfaces: []networkInterface{},
+	outputs := []string{"table", "wide", "json"}
+	if !slices.Contains(outputs, l.output) {
+		return &usageError{fmt.Sprintf("there is no output %q, only %s", l.output, strings.Join(outputs, ", "))}
 	}
 	switch {
-	case e.Aside:
-		a.State, a.Reason = isQuarantined, "a DEL could not read it and used the conf instead; look at it, then remove it"
-	case e.Err != nil:
-		a.State, a.Reason = isDamaged, reason(e.Err)
-	case e.Record == nil:
-		a.State, a.Reason = is2017, meaning(is2017)
-		a.Interfaces = append(a.Interfaces, networkInterface{IfName: "-", Plugins: typesOf2017(e.Legacy), Addresses: []string{}})
-	default:
-		a.fill(e.Record, boot)
+	case l.metrics:
+		l.output = "metrics"
+	case l.json:
+		l.output = "json"
+	case l.wide:
+		l.output = "wide"
 	}
-	return a
+	return nil
 }
 
-// reason returns what is wrong with a record without its path, which is shown
-// beside it.
-func reason(err error) string {
-	var damaged *state.DamagedError
-	if errors.As(err, &damaged) {
-		return damaged.Err.Error()
+func (l *listing) run() error {
+	dirs, err := l.dirs()
+	if err != nil {
+		return err
 	}
-	return err.Error()
+	all, err := attachmentsIn(dirs)
+	if err != nil {
+		return err
+	}
+	found := slices.DeleteFunc(slices.Clone(all), func(a attachment) bool { return !l.selects(&a) })
+	switch {
+	case l.output == "metrics":
+		return l.printMetrics(found)
+	case l.output == "json":
+		return l.printJSON(found)
+	case len(all) == 0:
+		return l.say("nothing is attached: there is no record in %s", strings.Join(dirs, ", "))
+	case len(found) == 0:
+		return l.say("no match among %s in %s", count(len(all), "record"), strings.Join(dirs, ", "))
+	case l.output == "wide":
+		return l.printTables(found, 0)
+	}
+	return l.printTables(found, l.columns)
 }
 
-func (a *attachment) fill(r *state.Record, boot string) {
-	a.Netns, a.State, a.Pod = r.Netns, isAttached, cniargs.PodOf(r.CNIArgs)
-	if reason := whyStale(r, boot); reason != "" {
-		a.State, a.Reason = isStale, reason
-	} else if !r.Complete {
-		a.State, a.Reason = isPartial, meaning(isPartial)
+// dirs returns the directories of the records: those that were named, or the
+// default one and those of the confs. A directory of a conf is made by the first
+// ADD, so that only those that were named must exist.
+func (l *listing) dirs() ([]string, error) {
+	named := filepath.SplitList(l.cniDir)
+	for _, dir := range named {
+		if _, err := os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("look for records: %w", err)
+		}
 	}
-	for index, d := range r.Delegates {
-		a.Interfaces = append(a.Interfaces, networkInterface{
-			Delegate: index, IfName: d.IfName, Network: d.Name, Plugins: typesOf(&d.Delegate),
-			Primary: d.Primary, Addresses: delegate.Addresses(d.Result),
-		})
+	if len(named) > 0 {
+		return named, nil
 	}
-	sort.SliceStable(a.Interfaces, func(i, j int) bool { return a.Interfaces[i].Primary && !a.Interfaces[j].Primary })
+	confs, err := readOwnConfs(l.confDir)
+	if errors.Is(err, fs.ErrNotExist) && l.confDir == defaultConfDir {
+		confs, err = &ownConfs{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range confs.unknown {
+		l.complain("warning: %s", cnierror.OneLine(err.Error()))
+	}
+	dirs := confs.cniDirs
+	if !slices.Contains(dirs, l.defaultCNIDir) {
+		dirs = append(dirs, l.defaultCNIDir)
+	}
+	return dirs, nil
 }
 
-// whyStale says why the pod of a record can no longer exist. It returns "" for
-// one that may.
-func whyStale(r *state.Record, boot string) string {
-	if r.BootID != boot {
-		return "the node was rebooted"
-	}
-	switch id, err := route.ID(r.Netns); {
-	case err != nil:
-		return fmt.Sprintf("its network namespace is gone: %v", err)
-	case id != r.NetnsID:
-		return fmt.Sprintf("its network namespace is gone: there is another one at %s now", r.Netns)
-	}
-	return ""
+// selects reports whether an attachment is one of those that were asked for.
+func (l *listing) selects(a *attachment) bool {
+	return (l.state == "" || l.state == a.State) &&
+		(l.pod == "" || l.pod == a.Pod.String() || a.Pod != nil && l.pod == a.Pod.Name) &&
+		(l.network == "" || l.network == a.Network ||
+			slices.ContainsFunc(a.Interfaces, func(i networkInterface) bool { return i.Network == l.network }))
 }
 
-func typesOf2017(array []byte) []string {
-	var delegates []struct{ Type string }
-	_ = json.Unmarshal(array, &delegates) // a "?" below says what could not be read
-	names := []string{}
-	for _, d := range delegates {
-		names = append(names, cmp.Or(d.Type, "?"))
+// terminalColumns returns how wide the terminal is that a file leads to, and 0
+// for a file that is no terminal.
+func terminalColumns(file *os.File) int {
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
 	}
-	return names
+	return cmp.Or(int(size.Col), screen) // a serial line does not know
 }

@@ -4,18 +4,19 @@
 package commandline
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/rawjson"
-	"multus-cni/pkg/route"
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/netns"
+	"multus-cni/pkg/record"
 )
 
 const ownNetns = "/proc/self/ns/net"
@@ -24,30 +25,26 @@ const ownNetns = "/proc/self/ns/net"
 type node struct {
 	*testing.T
 	dir   string
-	boot  string
-	netns string
+	confs string // a directory
+	netns netns.Identity
 }
 
 func newNode(t *testing.T) *node {
 	t.Helper()
-	boot, err := state.BootID()
+	id, err := netns.Identify(ownNetns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	netns, err := route.ID(ownNetns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &node{T: t, dir: t.TempDir(), boot: boot, netns: netns}
+	return &node{T: t, dir: t.TempDir(), confs: t.TempDir(), netns: id}
 }
 
 // record makes a record of three delegates, changed by change, that is so old.
-func (n *node) record(network, id, pod string, old time.Duration, change func(*state.Record)) {
+func (n *node) record(network, id, pod string, old time.Duration, change func(*record.Record)) {
 	n.Helper()
-	r := &state.Record{
+	r := &record.Record{
 		Network: network, ContainerID: id, IfName: "eth0",
-		Netns: ownNetns, NetnsID: n.netns, BootID: n.boot, CNIVersion: "1.0.0", Complete: true,
-		Delegates: []state.Delegate{
+		Netns: ownNetns, NetnsID: n.netns.Namespace, BootID: n.netns.Boot, CNIVersion: "1.0.0", Complete: true,
+		Delegates: []record.Delegate{
 			aDelegate("net0", network+"-net0", `{"cniVersion":"0.2.0","ip4":{"ip":"10.56.217.131/24"}}`, "sriov"),
 			aDelegate("net1", network+"-net1", `{"cniVersion":"1.0.0","ips":[{"address":"10.168.1.11/24"},{"address":"fd00:10:168::11/64"}]}`,
 				"bridge", "tuning", "portmap"),
@@ -62,16 +59,16 @@ func (n *node) record(network, id, pod string, old time.Duration, change func(*s
 	if change != nil {
 		change(r)
 	}
-	if err := (state.Store{Dir: n.dir}).Save(r); err != nil {
+	if err := (record.Store{Dir: n.dir}).Save(r); err != nil {
 		n.Fatal(err)
 	}
 	n.age(network+":"+id+":eth0.json", old)
 }
 
-func aDelegate(ifname, network, result string, types ...string) state.Delegate {
-	d := state.Delegate{Delegate: netconf.Delegate{IfName: ifname, Name: network}, Result: json.RawMessage(result)}
+func aDelegate(ifname, network, result string, types ...string) record.Delegate {
+	d := record.Delegate{IfName: ifname, Name: network, List: len(types) > 1, Result: json.RawMessage(result)}
 	for _, kind := range types {
-		d.Plugins = append(d.Plugins, netconf.Plugin{Type: kind, Config: rawjson.Object{}})
+		d.Plugins = append(d.Plugins, record.Plugin{Type: kind, Config: json.RawMessage(`{}`)})
 	}
 	return d
 }
@@ -82,6 +79,13 @@ func (n *node) file(name, text string, old time.Duration) {
 		n.Fatal(err)
 	}
 	n.age(name, old)
+}
+
+func (n *node) conf(name, text string) {
+	n.Helper()
+	if err := os.WriteFile(filepath.Join(n.confs, name), []byte(text), 0o600); err != nil {
+		n.Fatal(err)
+	}
 }
 
 func (n *node) age(name string, old time.Duration) {
@@ -97,70 +101,168 @@ const (
 	idB = "b22a77e0d0c14a3e9f2d6c55b22a77e0d0c14a3e9f2d6c55b22a77e0d0c14a3e"
 )
 
+// list runs the command on the records of the node, with a terminal that is so
+// many columns wide, or 0 for a pipe.
+func (n *node) list(columns int, args ...string) (output string) {
+	n.Helper()
+	var stdout, stderr bytes.Buffer
+	p := &program{columns: columns, defaultCNIDir: n.dir, stdout: &stdout, stderr: &stderr}
+	if code := p.main(append([]string{"list", "--conf-dir", n.confs}, args...)); code != exitOK || stderr.Len() > 0 {
+		n.Errorf("list %q: got %q, %d", args, stderr.String(), code)
+	}
+	return strings.ReplaceAll(stdout.String(), n.dir, "CNI_DIR")
+}
+
 func TestListOfPods(t *testing.T) {
 	n := newNode(t)
 	n.record("multus-demo-network", idB, "kube-system/metrics-6d94bc8694-x2x9p", 5*24*time.Hour, nil)
 	n.record("multus-demo-network", idA, "default/multus-test", 3*time.Hour, nil)
 	n.record("storage", "cnitool-77383ca0a0715733ca6f", "", 10*time.Minute, nil)
-	got, code := call(t, nil, "", "list", "--cni-dir", n.dir)
-	if code != exitOK {
-		t.Errorf("got exit code %d", code)
-	}
-	golden(t, "testdata/list.txt", got)
-	for _, line := range strings.Split(got, "\n") {
-		if len(line) > screen {
-			t.Errorf("line of %d columns: %s", len(line), line)
+	golden(t, "testdata/list.txt", n.list(80))
+	golden(t, "testdata/list-120.txt", n.list(120))
+	wide := n.list(0)
+	golden(t, "testdata/list-wide.txt", wide)
+	for _, args := range [][]string{{"--wide"}, {"--output", "wide"}} {
+		if got := n.list(80, args...); got != wide {
+			t.Errorf("%q: got\n%s\nwant the same as into a pipe", args, got)
 		}
 	}
-	got, _ = call(t, nil, "", "list", "--wide", "--cni-dir="+n.dir)
-	golden(t, "testdata/list-wide.txt", got)
+	if n.list(0, "--json") != n.list(80, "--output=json") {
+		t.Error("--json and --output=json differ")
+	}
+	for _, width := range []int{80, 120} {
+		for _, line := range strings.Split(n.list(width), "\n") {
+			if len(line) > width {
+				t.Errorf("line of %d columns for %d: %s", len(line), width, line)
+			}
+		}
+	}
+}
+
+func TestListSelects(t *testing.T) {
+	n := newNode(t)
+	n.record("demo", "c1", "default/web", time.Minute*5, nil)
+	n.record("demo", "c2", "other/web", time.Minute*5, nil)
+	n.record("demo", "c3", "other/db", time.Minute*5, func(r *record.Record) { r.Complete = false })
+	n.record("storage", "c4", "", time.Minute*5, nil)
+	for _, test := range []struct {
+		args string
+		want []string
+	}{
+		{"", []string{"c1", "c2", "c3", "c4"}},
+		{"--pod default/web", []string{"c1"}},
+		{"--pod web", []string{"c1", "c2"}},
+		{"--pod none", nil},
+		{"--network storage", []string{"c4"}},
+		{"--network demo-net1", []string{"c1", "c2", "c3"}},
+		{"--state partial", []string{"c3"}},
+		{"--state attached --pod web --network demo", []string{"c1", "c2"}},
+	} {
+		var found []struct{ ContainerID string }
+		if err := json.Unmarshal([]byte(n.list(0, append(strings.Fields(test.args), "--json")...)), &found); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, a := range found {
+			got = append(got, a.ContainerID)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, test.want) {
+			t.Errorf("list %s: got %q, want %q", test.args, got, test.want)
+		}
+	}
+	if got, want := n.list(80, "--pod", "none"), "no match among 4 records in CNI_DIR\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Without --cni-dir all directories of the confs count, and the default one.
+func TestListFindsTheDirectoriesOfTheConfs(t *testing.T) {
+	n, other := newNode(t), newNode(t)
+	n.record("demo", "c1", "", time.Minute*5, nil)
+	other.record("other", "c2", "", time.Minute*5, nil)
+	n.conf("10-multus.conf", `{"type": "multus", "cniDir": "`+other.dir+`"}`)
+	n.conf("20-multus.conf", `{"type": "multus", "cniDir": "/nonexistent/yet"}`)
+	if got := n.list(80); !strings.Contains(got, "\nc1 ") || !strings.Contains(got, "\nc2 ") {
+		t.Errorf("got\n%s\nwant c1 and c2", got)
+	}
+	if got := n.list(80, "--cni-dir", other.dir); strings.Contains(got, "\nc1 ") || !strings.Contains(got, "\nc2 ") {
+		t.Errorf("got\n%s\nwant c2 alone", got)
+	}
+	if got := n.list(80, "--cni-dir", other.dir+":"+n.dir); !strings.Contains(got, "\nc1 ") || !strings.Contains(got, "\nc2 ") {
+		t.Errorf("got\n%s\nwant c1 and c2", got)
+	}
+	n.conf("30-broken.conf", `{"type": "multus"`)
+	got, code := call(t, nil, "", "list", "--conf-dir", n.confs)
+	want := "multus: warning: whether " + n.confs + "/30-broken.conf is a conf of multus, and where its records are, is unknown: "
+	if !strings.Contains(got, want) || !strings.Contains(got, "\nc2 ") || code != exitOK {
+		t.Errorf("got %q, %d, want %q and c2", got, code, want)
+	}
 }
 
 func TestListMarksWhatIsNotAttached(t *testing.T) {
 	n := newNode(t)
 	n.record("demo", "a-good", "default/web", time.Minute*5, nil)
-	n.record("demo", "b-before-boot", "default/db", time.Hour*3, func(r *state.Record) { r.BootID = "another" })
-	n.record("demo", "c-gone", "default/gone", time.Minute*90, func(r *state.Record) { r.Netns = "/run/netns/nonexistent" })
-	n.record("demo", "d-other", "default/other", time.Minute*90, func(r *state.Record) { r.NetnsID = "4:1" })
-	n.record("demo", "e-partial", "default/new", time.Minute*30, func(r *state.Record) {
+	n.record("demo", "b-before-boot", "default/db", time.Hour*3, func(r *record.Record) { r.BootID = "another" })
+	n.record("demo", "c-gone", "default/gone", time.Minute*90, func(r *record.Record) { r.Netns = "/run/netns/nonexistent" })
+	n.record("demo", "d-other", "default/other", time.Minute*90, func(r *record.Record) { r.NetnsID = "4:1" })
+	n.record("demo", "e-partial", "default/new", time.Minute*30, func(r *record.Record) {
 		r.Complete, r.Delegates[0].Result = false, nil // and the primary has its result
 	})
 	n.record("demo", "f-evil", "default/\x1b[31mred", time.Minute*20, nil)
 	n.file("demo:g-torn:eth0.json", `{"format": 1, "network": "de`, time.Hour)
 	n.file("demo:h-renamed:eth0.json.damaged", `{}`, time.Hour*2)
-	n.file("0123456789abcdef", `[{"type": "sriov"}, {"type": "ptp"}, {}]`, time.Hour*24*900)
-	got, code := call(t, nil, "", "list", "--cni-dir", n.dir)
-	if code != exitOK {
-		t.Errorf("got exit code %d", code)
-	}
-	golden(t, "testdata/list-states.txt", strings.ReplaceAll(got, n.dir, "CNI_DIR"))
-
-	got, _ = call(t, nil, "", "list", "--json", "--cni-dir", n.dir)
-	got = regexp.MustCompile(`"written": "[^"]*"`).ReplaceAllString(strings.ReplaceAll(got, n.dir, "CNI_DIR"), `"written": "TIME"`)
+	n.file("demo:i-newer:eth0.json", `{"format": 2}`, time.Hour*2)
+	n.file("demo:j-locked:eth0.json.lock", ``, time.Hour*2)
+	n.file("0123456789abcdef", `[{"type": "sriov"}, {"type": "ptp", "masterplugin": true}, {}]`, time.Hour*24*900)
+	conf := base64.StdEncoding.EncodeToString([]byte(`{"name": "cbr0", "plugins": [{"type": "flannel"}, {"type": "portmap"}]}`))
+	n.file("fedcba9876543210", `[{"Conf": {}, "Bytes": "`+conf+`"}]`, time.Hour*24*90)
+	golden(t, "testdata/list-states.txt", n.list(80))
+	got := regexp.MustCompile(`"written": "[^"]*"`).ReplaceAllString(n.list(0, "--json"), `"written": "TIME"`)
 	golden(t, "testdata/list-states.json", got)
+	golden(t, "testdata/list-metrics.txt", n.list(0, "--metrics"))
+}
+
+func TestMetricsOfNothing(t *testing.T) {
+	n := newNode(t)
+	want := "# HELP multus_attachments Records of attached pods on this node.\n# TYPE multus_attachments gauge\n"
+	if got := n.list(0, "--metrics"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestMetricsEscapeLabels(t *testing.T) {
+	n := newNode(t)
+	n.file("a\"b\\c\nd:c1:eth0.json.lock", "", time.Minute)
+	if got, want := n.list(0, "--metrics"), `multus_attachments{network="a\"b\\c\nd",state="locked"} 1`+"\n"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
+	}
 }
 
 func TestListOfNothing(t *testing.T) {
-	for _, dir := range []string{t.TempDir(), "/nonexistent"} {
-		got, code := call(t, nil, "", "list", "--cni-dir", dir)
-		if want := "nothing is attached: there is no record in " + dir + "\n"; got != want || code != exitOK {
-			t.Errorf("got %q, %d, want %q", got, code, want)
-		}
-		got, code = call(t, nil, "", "list", "--json", "--cni-dir", dir)
-		if got != "[]\n" || code != exitOK {
-			t.Errorf("got %q, %d", got, code)
-		}
+	n := newNode(t)
+	if got, want := n.list(80), "nothing is attached: there is no record in CNI_DIR\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := n.list(80, "--json"); got != "[]\n" {
+		t.Errorf("got %q", got)
 	}
 }
 
-func TestListOfNoFolder(t *testing.T) {
+func TestListOfNoDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, code := call(t, nil, "", "list", "--cni-dir", file)
-	if want := "multus: list the records: open " + file + ": not a directory\n"; got != want || code != exitError {
-		t.Errorf("got %q, %d, want %q", got, code, want)
+	for _, test := range []struct{ flag, dir, want string }{
+		{"--cni-dir", "/nonexistent", "look for records: stat /nonexistent: no such file or directory"},
+		{"--cni-dir", file, "list the records: open " + file + ": not a directory"},
+		{"--conf-dir", "/nonexistent", "look for confs: open /nonexistent: no such file or directory"},
+	} {
+		got, code := call(t, nil, "", "list", test.flag, test.dir)
+		if want := "multus: " + test.want + "\n"; got != want || code != exitError {
+			t.Errorf("%s %s: got %q, %d, want %q", test.flag, test.dir, got, code, want)
+		}
 	}
 }
 

@@ -14,6 +14,42 @@ import (
 	"multus-cni/pkg/netconf"
 )
 
+// ownConfs are the confs of multus in a directory.
+type ownConfs struct {
+	files   []string
+	cniDirs []string // where these keep their records, each once
+	unknown []error  // for each file of which that cannot be known
+}
+
+func readOwnConfs(dir string) (*ownConfs, error) {
+	files, err := confFiles(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look for confs: %w", err)
+	}
+	confs := &ownConfs{}
+	for _, file := range files {
+		var cniDirs []string
+		var ours bool
+		text, err := os.ReadFile(file)
+		if err == nil {
+			cniDirs, ours, err = own(text)
+		}
+		if err != nil {
+			confs.unknown = append(confs.unknown, fmt.Errorf("whether %s is a conf of multus, and where its records are, is unknown: %w", file, err))
+		}
+		if !ours {
+			continue
+		}
+		confs.files = append(confs.files, file)
+		for _, dir := range cniDirs {
+			if !slices.Contains(confs.cniDirs, dir) {
+				confs.cniDirs = append(confs.cniDirs, dir)
+			}
+		}
+	}
+	return confs, nil
+}
+
 // confFiles returns the paths of all files in a directory that a runtime could
 // read as confs, in the order in which it sorts them.
 func confFiles(dir string) ([]string, error) {

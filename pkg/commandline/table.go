@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
-	screen      = 80 // columns
-	shortID     = 12 // characters of a container's id, as docker shows them
-	shortestID  = len("CONTAINER")
+	screen      = 80 // columns of a terminal that does not say
+	shortID     = 13 // characters of a container's id, as crictl shows them
 	shortestPod = 12
 )
 
@@ -32,9 +32,15 @@ const (
 	columns
 )
 
+// layout says what is shown in short. The zero layout shows all.
+type layout struct {
+	ids, plugins, addresses bool
+}
+
 // printTables writes one table for each network, and what there is to say of
-// attachments that are not simply there.
-func (p *program) printTables(attachments []attachment, wide bool) error {
+// attachments that are not simply attached. Nothing is shortened if width, in
+// columns, is 0.
+func (p *program) printTables(attachments []attachment, width int) error {
 	var text strings.Builder
 	for from := 0; from < len(attachments); {
 		to := from
@@ -49,37 +55,43 @@ func (p *program) printTables(attachments []attachment, wide bool) error {
 			name = "unknown"
 		}
 		fmt.Fprintf(&text, "network %s\n", cnierror.OneLine(name))
-		t := newTable(attachments[from:to], wide)
-		t.write(&text)
+		fit(attachments[from:to], width).write(&text)
 		from = to
 	}
 	text.WriteString(notes(attachments))
-	_, err := p.stdout.Write([]byte(text.String()))
-	if err != nil {
-		return fmt.Errorf("write to stdout: %w", err)
-	}
-	return nil
+	return p.write(text.String())
 }
 
-func newTable(attachments []attachment, wide bool) *table {
-	t := &table{rows: [][]string{{"CONTAINER", "POD", "IFNAME", "PLUGIN", "ADDRESS", "AGE", "STATE"}}}
-	for _, a := range attachments {
-		t.add(a, wide)
+// fit returns the table that shows most and is not wider than width, or the
+// shortest one.
+func fit(attachments []attachment, width int) *table {
+	if width == 0 {
+		return newTable(attachments, layout{})
 	}
-	t.dropEmpty(columnPod)
-	t.dropEmpty(columnState)
-	if !wide {
-		t.shorten(columnID, shortestID, func(s string, n int) string { return s[:n] })
-		t.shorten(columnPod, shortestPod, middle)
+	var t *table
+	for _, short := range []layout{{ids: true}, {ids: true, plugins: true}, {ids: true, plugins: true, addresses: true}} {
+		if t = newTable(attachments, short); t.total() <= width {
+			return t
+		}
 	}
+	t.shortenPods(t.total() - width)
 	return t
 }
 
-// add makes a row of each interface. Further addresses of an interface get
-// rows of their own, which are empty but for that.
-func (t *table) add(a attachment, wide bool) {
+func newTable(attachments []attachment, short layout) *table {
+	t := &table{rows: [][]string{{"CONTAINER", "POD", "IFNAME", "PLUGIN", "ADDRESS", "AGE", "STATE"}}}
+	for i := range attachments {
+		t.add(&attachments[i], short)
+	}
+	t.dropEmpty(columnPod)
+	t.dropEmpty(columnState)
+	return t
+}
+
+// add makes a row of each interface.
+func (t *table) add(a *attachment, short layout) {
 	id := a.ContainerID
-	if !wide && len(id) > shortID {
+	if short.ids && len(id) > shortID {
 		id = id[:shortID]
 	}
 	state := a.State
@@ -88,22 +100,24 @@ func (t *table) add(a attachment, wide bool) {
 	}
 	list := a.Interfaces
 	if len(list) == 0 {
-		list = []networkInterface{{IfName: a.IfName, Plugins: []string{"-"}}}
+		list = []networkInterface{{IfName: a.IfName}}
 	}
 	for _, i := range list {
-		plugin := strings.Join(i.Plugins, "+")
-		if !wide && len(i.Plugins) > 2 {
-			plugin = fmt.Sprintf("%s+%d more", i.Plugins[0], len(i.Plugins)-1)
-		}
-		first := "-"
-		if len(i.Addresses) > 0 {
-			first = i.Addresses[0]
-		}
-		t.row(id, a.Pod.String(), i.IfName, plugin, first, age(time.Since(a.Written)), state)
-		for n := 1; n < len(i.Addresses); n++ {
-			t.row("", "", "", "", i.Addresses[n], "", "")
-		}
+		t.row(id, a.Pod.String(), i.IfName, join(i.Plugins, short.plugins, "+", "+%d more"),
+			join(i.Addresses, short.addresses, ",", ",+%d"), age(time.Since(a.Written)), state)
 	}
+}
+
+// join joins the elements of a list, or in short the first and how many others
+// there are.
+func join(list []string, short bool, separator, others string) string {
+	switch {
+	case len(list) == 0:
+		return "-"
+	case short && len(list) > 1:
+		return list[0] + fmt.Sprintf(others, len(list)-1)
+	}
+	return strings.Join(list, separator)
 }
 
 // row adds a row. Records hold what others wrote, and control characters in it
@@ -129,34 +143,39 @@ func (t *table) dropEmpty(column int) {
 func (t *table) width(column int) int {
 	width := 0
 	for _, row := range t.rows {
-		width = max(width, len(row[column]))
+		width = max(width, utf8.RuneCountInString(row[column]))
 	}
 	return width
 }
 
-// shorten makes a column narrower, down to a limit, until all of the table
-// fits the screen.
-func (t *table) shorten(column, limit int, cut func(string, int) string) {
+// total returns the width of the table.
+func (t *table) total() int {
 	total := -2
 	for c := range columns {
 		if width := t.width(c); width > 0 {
 			total += width + 2
 		}
 	}
-	width := t.width(column)
-	to := max(min(limit, width), width-max(0, total-screen))
+	return total
+}
+
+// shortenPods makes the column narrower by so much, but leaves shortestPod.
+func (t *table) shortenPods(by int) {
+	to := max(shortestPod, t.width(columnPod)-by)
 	for _, row := range t.rows {
-		if len(row[column]) > to {
-			row[column] = cut(row[column], to)
-		}
+		row[columnPod] = middle(row[columnPod], to)
 	}
 }
 
-// middle takes the middle out of a string: the beginning of a pod's name says
-// what it is and the end which.
+// middle takes the middle out of a string that has more than n characters: the
+// beginning of a pod's name says what it is, and the end which.
 func middle(s string, n int) string {
+	runes := []rune(s)
+	if len(runes) <= n {
+		return s
+	}
 	head := (n - 2) / 2
-	return s[:head] + ".." + s[len(s)-(n-2-head):]
+	return string(runes[:head]) + ".." + string(runes[len(runes)-(n-2-head):])
 }
 
 func (t *table) write(text *strings.Builder) {
@@ -181,30 +200,17 @@ func notes(attachments []attachment) string {
 	var text strings.Builder
 	seen := map[string]bool{isAttached: true}
 	for _, a := range attachments {
-		if file := a.State == isDamaged || a.State == isQuarantined; file {
+		if general := meaning(a.State); general == "" && a.State != isAttached {
 			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, cnierror.OneLine(a.Record), oneLine(a.Reason))
 		} else if !seen[a.State] {
 			seen[a.State] = true
-			fmt.Fprintf(&text, "%s: %s\n", a.State, meaning(a.State))
+			fmt.Fprintf(&text, "%s: %s\n", a.State, general)
 		}
 	}
 	if text.Len() == 0 {
 		return ""
 	}
 	return "\n" + text.String()
-}
-
-func meaning(state string) string {
-	switch state {
-	case isStale:
-		return "the node was rebooted, or the pod's network namespace is gone;\n" +
-			"  the next ADD or DEL of the container cleans up"
-	case isPartial:
-		return "the ADD is running, was killed, or failed; the next DEL cleans up"
-	case is2017:
-		return "written by the multus of 2017; the next DEL of the container cleans up"
-	}
-	return state
 }
 
 // age writes a duration in its largest unit.

@@ -13,8 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/record"
 )
 
 // removal is what uninstall removes, and where it looks for records first.
@@ -34,49 +33,21 @@ func (p *program) uninstall(flags *flag.FlagSet) func([]string) error {
 		if err := takesNone("uninstall", args); err != nil {
 			return err
 		}
-		r := &removal{program: p, binary: filepath.Join(*binDir, "multus"), cniDirs: []string{p.cniDir}}
-		if err := r.readConfs(*confDir); err != nil {
+		confs, err := readOwnConfs(*confDir)
+		if err == nil && len(confs.unknown) > 0 {
+			err = fmt.Errorf("%w; correct the file, or remove it and name the directory of the records with --cni-dir", confs.unknown[0])
+		}
+		if err != nil {
 			return fmt.Errorf("nothing was removed: %w", err)
 		}
-		if len(r.confs) == 0 && *cniDir == "" && exists(r.binary) {
+		binary := filepath.Join(*binDir, "multus")
+		if len(confs.files) == 0 && *cniDir == "" && exists(binary) {
 			return fmt.Errorf("nothing was removed: %s has no conf of multus, so that it is unknown where its records are: "+
-				"name their directory with --cni-dir (%s if the conf had no cniDir)", *confDir, netconf.DefaultCNIDir)
+				"name their directory with --cni-dir (%s if the conf had no cniDir)", *confDir, p.defaultCNIDir)
 		}
-		r.addCNIDirs(filepath.SplitList(*cniDir)...)
-		return r.run()
-	}
-}
-
-// readConfs finds the confs of multus in a directory, and where they keep their
-// records. One that cannot be read may be one of them.
-func (r *removal) readConfs(dir string) error {
-	files, err := confFiles(dir)
-	if err != nil {
-		return fmt.Errorf("look for confs: %w", err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("whether a conf is one of multus is unknown: %w", err)
-		}
-		cniDirs, ours, err := own(text)
-		if err != nil {
-			return fmt.Errorf("whether %s is a conf of multus, and where its records are, is unknown: %w; "+
-				"correct the file, or remove it and name the directory of the records with --cni-dir", file, err)
-		}
-		if ours {
-			r.confs = append(r.confs, file)
-			r.addCNIDirs(cniDirs...)
-		}
-	}
-	return nil
-}
-
-func (r *removal) addCNIDirs(dirs ...string) {
-	for _, dir := range dirs {
-		if !slices.Contains(r.cniDirs, dir) {
-			r.cniDirs = append(r.cniDirs, dir)
-		}
+		dirs := slices.Concat(filepath.SplitList(*cniDir), confs.cniDirs, []string{p.defaultCNIDir})
+		slices.Sort(dirs)
+		return (&removal{p, binary, confs.files, slices.Compact(dirs)}).run()
 	}
 }
 
@@ -117,13 +88,16 @@ func unattached(dirs []string) error {
 	total := 0
 	var in []string
 	for _, dir := range dirs {
-		n, err := attachedIn(state.Store{Dir: dir})
+		entries, err := record.Store{Dir: dir}.Entries()
 		if err != nil {
 			return err
 		}
-		if total += n; n > 0 {
+		// A lock without a record is of an ADD that is running, or was killed.
+		entries = slices.DeleteFunc(entries, func(e record.Entry) bool { return e.Kind == record.KindQuarantined })
+		if len(entries) > 0 {
 			in = append(in, dir)
 		}
+		total += len(entries)
 	}
 	if total == 0 {
 		return nil
@@ -131,29 +105,6 @@ func unattached(dirs []string) error {
 	all := strings.Join(in, ":")
 	return fmt.Errorf("%s of pods in %s: to delete these, the runtime needs multus and its conf. Drain the node, then try again. This shows them:\n"+
 		"  multus list --cni-dir %s", count(total, "record"), all, all)
-}
-
-// attachedIn counts the attachments in a directory that need a DEL. One that has
-// a lock and no record belongs to an ADD that is running, or was killed.
-func attachedIn(store state.Store) (int, error) {
-	locked, err := store.List()
-	if err != nil {
-		return 0, err
-	}
-	entries, err := store.Entries()
-	if err != nil {
-		return 0, err
-	}
-	attached := map[state.Key]bool{}
-	for _, key := range locked {
-		attached[key] = true
-	}
-	for _, e := range entries {
-		if !e.Aside {
-			attached[e.Key] = true
-		}
-	}
-	return len(attached), nil
 }
 
 // exists reports whether there may be something at path.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/record"
 )
 
 // uninstaller is a node that multus is removed from.
@@ -62,7 +62,7 @@ func (u *uninstaller) replacer(back bool) *strings.Replacer {
 func (u *uninstaller) want(output string, code int, left string, args ...string) {
 	u.Helper()
 	var stderr bytes.Buffer
-	p := &program{cniDir: u.records, stdout: u.stdout, stderr: &stderr}
+	p := &program{defaultCNIDir: u.records, stdout: u.stdout, stderr: &stderr}
 	for i := range args {
 		args[i] = u.replacer(true).Replace(args[i])
 	}
@@ -93,11 +93,11 @@ func (u *uninstaller) files() string {
 // attach makes the record of one attachment.
 func (u *uninstaller) attach(dir, id string) {
 	u.Helper()
-	record := &state.Record{
+	r := &record.Record{
 		Network: "demo", ContainerID: id, IfName: "eth0", NetnsID: "4:1",
-		Delegates: []state.Delegate{aDelegate("eth0", "demo", `{}`, "ptp")},
+		Delegates: []record.Delegate{aDelegate("eth0", "demo", `{}`, "ptp")},
 	}
-	if err := (state.Store{Dir: dir}).Save(record); err != nil {
+	if err := (record.Store{Dir: dir}).Save(r); err != nil {
 		u.Fatal(err)
 	}
 }
@@ -182,7 +182,7 @@ func TestUninstallRemovesNothingWhenItCannotTell(t *testing.T) {
 		if err := os.Symlink("nowhere", filepath.Join(u.conf, "10-multus.conf")); err != nil {
 			t.Fatal(err)
 		}
-		u.wantPrefix("multus: nothing was removed: whether a conf is one of multus is unknown: open ", stillThere)
+		u.wantPrefix(unknown, stillThere)
 	})
 }
 
@@ -190,7 +190,7 @@ func TestUninstallRemovesNothingWhenItCannotTell(t *testing.T) {
 func (u *uninstaller) wantPrefix(prefix, left string) {
 	u.Helper()
 	var stderr bytes.Buffer
-	p := &program{cniDir: u.records, stdout: u.stdout, stderr: &stderr}
+	p := &program{defaultCNIDir: u.records, stdout: u.stdout, stderr: &stderr}
 	code := p.main([]string{"uninstall", "--bin-dir", u.bin, "--conf-dir", u.conf})
 	if got := u.replacer(false).Replace(stderr.String()); !strings.HasPrefix(got, prefix) || code != exitError {
 		u.Errorf("got %q, %d, want %q", got, code, prefix)

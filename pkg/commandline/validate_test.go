@@ -21,7 +21,7 @@ func call(t *testing.T, env map[string]string, stdin string, args ...string) (ou
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	p := &program{
-		release: "v1.2.3", cniDir: "/nonexistent/records", env: func(key string) string { return env[key] },
+		release: "v1.2.3", defaultCNIDir: "/nonexistent/records", env: func(key string) string { return env[key] },
 		stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr,
 	}
 	code = p.main(args)

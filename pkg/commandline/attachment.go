@@ -1,0 +1,182 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package commandline
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"multus-cni/pkg/cniargs"
+	"multus-cni/pkg/delegate"
+	"multus-cni/pkg/netns"
+	"multus-cni/pkg/record"
+)
+
+// The states of an attachment.
+const (
+	isAttached    = "attached"
+	isPartial     = "partial"     // ADD has not ended, or failed and could not be undone
+	isStale       = "stale"       // the pod is gone and was never detached
+	isLocked      = "locked"      // there is a lock and no record
+	isDamaged     = "damaged"     // the record cannot be read
+	isNewer       = "newer"       // the record has a format of a newer multus
+	isQuarantined = "quarantined" // a damaged record that a DEL has renamed
+	is2017        = "2017"        // written by the multus of 2017
+	isUpstream    = "upstream"    // written by the Kubernetes Multus
+)
+
+// states lists them in the order of the help page.
+func states() []string {
+	return []string{isAttached, isPartial, isStale, isLocked, isDamaged, isNewer, isQuarantined, is2017, isUpstream}
+}
+
+// attachment is one record, as --output json shows it.
+type attachment struct {
+	Network     string             `json:"network"`
+	ContainerID string             `json:"containerID"`
+	IfName      string             `json:"ifname"` // of the primary
+	Pod         *cniargs.Pod       `json:"pod,omitempty"`
+	Netns       string             `json:"netns,omitempty"`
+	State       string             `json:"state"`
+	Reason      string             `json:"reason,omitempty"` // for a state that is not "attached"
+	Record      string             `json:"record"`
+	Written     time.Time          `json:"written"`
+	Interfaces  []networkInterface `json:"interfaces"`
+}
+
+// networkInterface is one interface of an attachment.
+type networkInterface struct {
+	Delegate  int      `json:"delegate"` // its index in the conf
+	IfName    string   `json:"ifname"`
+	Network   string   `json:"network,omitempty"`
+	Plugins   []string `json:"plugins"`
+	Primary   bool     `json:"primary"`
+	Addresses []string `json:"addresses"` // none when the plugin returned none
+}
+
+// attachmentsIn returns what the records in some directories say, by network and
+// then by pod. A directory that does not exist is empty.
+func attachmentsIn(dirs []string) ([]attachment, error) {
+	attachments := []attachment{}
+	for _, dir := range dirs {
+		entries, err := record.Store{Dir: dir}.Entries()
+		if err != nil {
+			return nil, err
+		}
+		for i := range entries {
+			attachments = append(attachments, describe(&entries[i]))
+		}
+	}
+	slices.SortStableFunc(attachments, func(a, b attachment) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Pod.String(), b.Pod.String()),
+			cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.IfName, b.IfName))
+	})
+	return attachments, nil
+}
+
+func describe(e *record.Entry) attachment {
+	a := attachment{
+		Network: e.Key.Network, ContainerID: e.Key.ContainerID, IfName: e.Key.IfName,
+		Record: e.Path, Written: e.Written.UTC().Truncate(time.Second), Interfaces: []networkInterface{},
+	}
+	switch e.Kind {
+	case record.KindReadable:
+		a.fill(e.Record)
+		return a
+	case record.KindLegacy:
+		a.fillLegacy(e.Legacy)
+	case record.KindLockOnly:
+		a.State = isLocked
+	case record.KindQuarantined:
+		a.State, a.Reason = isQuarantined, "a DEL could not read it and used the conf instead; look at it, then remove it"
+	case record.KindNewer:
+		a.State, a.Reason = isNewer, "a newer multus has written it, and must be used for this attachment; this one leaves it in place"
+	case record.KindDamaged:
+		a.State, a.Reason = isDamaged, e.Err.Error()
+	}
+	var damaged *record.DamagedError
+	if errors.As(e.Err, &damaged) {
+		a.Reason = damaged.Err.Error() // without the path, which is shown beside it
+	}
+	a.Reason = cmp.Or(a.Reason, meaning(a.State))
+	return a
+}
+
+func (a *attachment) fill(r *record.Record) {
+	a.Netns, a.Pod, a.State = r.Netns, cniargs.PodOf(r.CNIArgs), isAttached
+	if !r.Complete {
+		a.State, a.Reason = isPartial, meaning(isPartial)
+	}
+	err := netns.Identity{Boot: r.BootID, Namespace: r.NetnsID}.Check(r.Netns)
+	switch {
+	case errors.Is(err, netns.ErrRebooted) || errors.Is(err, netns.ErrNotExist) || errors.Is(err, netns.ErrReplaced):
+		a.State, a.Reason = isStale, err.Error()
+	case err != nil:
+		a.Reason = fmt.Sprintf("whether its network namespace exists is unknown: %v", err)
+	}
+	for index, d := range r.Delegates {
+		types := []string{}
+		for _, p := range d.Plugins {
+			types = append(types, p.Type)
+		}
+		a.Interfaces = append(a.Interfaces, networkInterface{
+			Delegate: index, IfName: d.IfName, Network: d.Name, Plugins: types,
+			Primary: d.Primary, Addresses: delegate.Addresses(d.Result),
+		})
+	}
+	sort.SliceStable(a.Interfaces, func(i, j int) bool { return a.Interfaces[i].Primary && !a.Interfaces[j].Primary })
+}
+
+func (a *attachment) fillLegacy(legacy *record.Legacy) {
+	a.State = is2017
+	if legacy.Origin == record.OriginUpstream {
+		a.State = isUpstream
+	}
+	for index, d := range legacy.Delegates {
+		types, name := typesIn(d.Conf)
+		a.Interfaces = append(a.Interfaces, networkInterface{
+			Delegate: index, IfName: cmp.Or(d.IfName, "-"), Network: name, Plugins: types, Primary: d.Primary, Addresses: []string{},
+		})
+	}
+}
+
+// typesIn returns the types of the plugins in a delegate's configuration, "?"
+// for what cannot be read, and the name of its network.
+func typesIn(conf json.RawMessage) (types []string, name string) {
+	var d struct {
+		Name, Type string
+		Plugins    []struct{ Type string }
+	}
+	_ = json.Unmarshal(conf, &d) // the "?" says so
+	for _, p := range d.Plugins {
+		types = append(types, cmp.Or(p.Type, "?"))
+	}
+	if len(types) == 0 {
+		types = []string{cmp.Or(d.Type, "?")}
+	}
+	return types, d.Name
+}
+
+// meaning says what there is to know about all attachments of a state.
+func meaning(state string) string {
+	switch state {
+	case isStale:
+		return "the node was rebooted, or the pod's network namespace is gone;\n" +
+			"  the next ADD or DEL of the container cleans up"
+	case isPartial:
+		return "the ADD is running, was killed, or failed; the next DEL cleans up"
+	case isLocked:
+		return "an operation is running, or was killed before it had a record"
+	case is2017:
+		return "written by the multus of 2017; the next DEL of the container cleans up"
+	case isUpstream:
+		return "written by the Kubernetes Multus; the next DEL of the container cleans up"
+	}
+	return ""
+}
