@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"multus-cni/pkg/cnierror"
 )
 
 // listing is what list shows, and how.

@@ -5,6 +5,7 @@ package commandline
 
 import (
 	"fmt"
+	"multus-cni/pkg/cnierror"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -201,7 +202,7 @@ func notes(attachments []attachment) string {
 	seen := map[string]bool{isAttached: true}
 	for _, a := range attachments {
 		if general := meaning(a.State); general == "" && a.State != isAttached {
-			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, cnierror.OneLine(a.Record), oneLine(a.Reason))
+			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, cnierror.OneLine(a.Record), cnierror.OneLine(a.Reason))
 		} else if !seen[a.State] {
 			seen[a.State] = true
 			fmt.Fprintf(&text, "%s: %s\n", a.State, general)

@@ -15,8 +15,8 @@ import (
 
 	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/commandline/lint"
-	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/pluginexec"
 )
 
 // validate checks confs and reports all that is wrong with each.
@@ -69,7 +69,7 @@ func (p *program) check(file string, path []string) *lint.Report {
 	warn := func(reason string) {
 		report.Findings = append(report.Findings, lint.Finding{Problem: netconf.Problem{Delegate: -1, Msg: reason}, Warning: true})
 	}
-	if _, err := (&delegate.Exec{}).FindInPath("multus", path); err != nil && report.Errors() == 0 {
+	if _, err := (&pluginexec.Exec{}).FindInPath("multus", path); err != nil && report.Errors() == 0 {
 		warn("multus itself is not in " + strings.Join(path, ", ") + ", where the runtime would call it: install it before the conf")
 	}
 	if file == "-" {

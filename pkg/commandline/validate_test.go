@@ -161,7 +161,7 @@ func TestValidateRefusesUnsafeDirectoryOfRecords(t *testing.T) {
 	}
 	conf := strings.Replace(goodConf, `"name"`, `"cniDir": "`+dir+`", "name"`, 1)
 	got, code := call(t, nil, conf, "validate", "--cni-path", fakePlugins(t), "-")
-	want := `-:1:35: error: "cniDir" cannot be used: unsafe folder for the records: ` + dir + " is owned by uid 0 with mode 0777"
+	want := `-:1:35: error: "cniDir" cannot be used: unsafe directory for the records: ` + dir + " is owned by uid 0 with mode 0777"
 	if !strings.HasPrefix(got, want) || code != exitError {
 		t.Errorf("got %q, %d, want %q", got, code, want)
 	}

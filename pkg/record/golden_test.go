@@ -134,6 +134,7 @@ func goldenFormat1Lines() *Record {
 			Plugins:       []Plugin{{Type: "macvlan", CNIVersion: "1.1.0", Inherited: true, Config: raw(`{"type":"macvlan"}`)}},
 			InterfaceSeen: true,
 		}},
+		TakenRoutes: []string{"ipv4 net0 10.1.0.1 1024"},
 	}
 }
 
@@ -248,6 +249,7 @@ func TestEveryMemberWasDecidedOn(t *testing.T) {
 		"Record.Delegates delegates",
 		"Record.Complete complete,omitempty",
 		"Record.DefaultRoute defaultRoute,omitempty",
+		"Record.TakenRoutes takenRoutes,omitempty", // added later: without it CHECK looks for none
 		"Delegate.Index index",
 		"Delegate.Name name",
 		"Delegate.IfName ifname",

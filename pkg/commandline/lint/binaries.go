@@ -18,8 +18,8 @@ import (
 
 	"github.com/containernetworking/cni/pkg/invoke"
 
-	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/pluginexec"
 )
 
 // answerTime is how long a plugin may take to say its VERSION.
@@ -109,7 +109,7 @@ func (l *linter) compare(u *unit, what, path string, supported []string) {
 }
 
 func find(kind string, path []string) (string, error) {
-	return (&delegate.Exec{}).FindInPath(kind, path)
+	return (&pluginexec.Exec{}).FindInPath(kind, path)
 }
 
 // ask returns the versions of the CNI spec that a plugin supports. Each plugin
@@ -138,10 +138,10 @@ func versionsOf(path string, limit time.Duration) ([]string, error) {
 	return info.SupportedVersions(), nil
 }
 
-// stranger runs plugins that maybe nobody has run before. Where delegate.Exec
+// stranger runs plugins that maybe nobody has run before. Where pluginexec.Exec
 // stops a plugin with SIGTERM and waits, it kills it, and what it has started:
 // a mistake in a plugin must not hold up who looks for mistakes.
-type stranger struct{ delegate.Exec }
+type stranger struct{ pluginexec.Exec }
 
 // ExecPlugin returns what a plugin wrote on stdout.
 func (*stranger) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {

@@ -18,7 +18,7 @@ import (
 
 	"multus-cni/pkg/netconf"
 	"multus-cni/pkg/rawjson"
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/record"
 )
 
 // Finding is one mistake in a conf, or something that looks like one.
@@ -195,7 +195,7 @@ func (l *linter) directory(conf *netconf.Conf) {
 	if _, err := os.Stat(conf.CNIDir); err != nil || os.Geteuid() != 0 {
 		return
 	}
-	if err := (state.Store{Dir: conf.CNIDir}).Prepare(); err != nil {
+	if err := (record.Store{Dir: conf.CNIDir}).Prepare(); err != nil {
 		pos := 0
 		if m := conf.Members.Get("cniDir"); m != nil {
 			pos = m.Pos
