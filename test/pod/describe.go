@@ -15,8 +15,8 @@ import (
 
 // Link is an interface of a pod.
 type Link struct {
-	Name, Type string
-	Addrs      []string // ADDRESS/BITS, without link-local ones
+	Name, Type, MAC, Alias string
+	Addrs                  []string // ADDRESS/BITS, without link-local ones
 }
 
 // ListLinks returns a pod's interfaces but lo, sorted by name.
@@ -39,7 +39,8 @@ func ListLinks(path string) ([]Link, error) {
 		if err != nil {
 			return nil, err
 		}
-		l := Link{Name: link.Attrs().Name, Type: link.Type()}
+		a := link.Attrs()
+		l := Link{Name: a.Name, Type: link.Type(), MAC: a.HardwareAddr.String(), Alias: a.Alias}
 		for _, a := range addrs {
 			l.Addrs = append(l.Addrs, a.IPNet.String())
 		}
@@ -101,6 +102,31 @@ func Defaults(path string) ([]string, error) {
 	}
 	slices.Sort(lines)
 	return lines, nil
+}
+
+// Routes describes the routes of the main table, without link-local ones, a line
+// for each next hop: "DESTINATION via GATEWAY dev NAME".
+func Routes(path string) ([]string, error) {
+	h, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	routes, err := h.routes()
+	var lines []string
+	for _, r := range routes {
+		if r.Table != unix.RT_TABLE_MAIN || r.Dst != nil && r.Dst.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		hops, hopErr := h.hops(r)
+		if hopErr != nil {
+			return nil, hopErr
+		}
+		for _, hop := range hops {
+			lines = append(lines, fmt.Sprint(r.Dst, " ", hop))
+		}
+	}
+	return lines, err
 }
 
 // routes lists the routes of all tables.
