@@ -201,7 +201,9 @@ var ErrNoLink = errors.New("no such interface")
 //	link
 //	addr ADDRESS/BITS
 //	mac ADDRESS
+//	altname NAME
 //	default GATEWAY [excl|replace|append] [onlink] [metric N] [table N] [proto ra|static]
+//	no-default GATEWAY
 //
 // Link adds a veth, default a default route: without NLM_F_EXCL, as the
 // reference plugins do, unless a flag is named.
@@ -235,6 +237,12 @@ func Change(path, ifname string, words []string) error {
 			return err
 		}
 		return h.LinkSetHardwareAddr(link, mac)
+	case "altname":
+		return h.LinkAddAltName(link, words[1])
+	case "no-default":
+		gateway := net.ParseIP(words[1])
+		dst := Anywhere(gateway)
+		return h.RouteDel(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: &dst, Gw: gateway})
 	case "default":
 		return h.addDefault(link, words[1:])
 	}

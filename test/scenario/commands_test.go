@@ -44,6 +44,11 @@ func commands() map[string]command {
 		"busy":     plain(1, 1, cmdBusy),
 		"idle":     plain(1, 1, cmdIdle),
 		"calls":    listing(func(s *scenario) ([]string, error) { return s.NewCalls() }),
+		"calls-in-any-order": listing(func(s *scenario) ([]string, error) {
+			lines, err := s.NewCalls()
+			slices.Sort(lines)
+			return lines, err
+		}),
 		"records":  listing(func(*scenario) ([]string, error) { return sandbox.Records(sandbox.RecordDir) }),
 		"links":    listing(func(*scenario) ([]string, error) { return pod.Links(pod.Path) }),
 		"defaults": listing(func(*scenario) ([]string, error) { return pod.Defaults(pod.Path) }),

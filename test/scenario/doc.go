@@ -35,6 +35,8 @@
 //	            more), "in-pod" when the delegate itself ran in it, and "prev"
 //	            when it got a prevResult. "over NAME" is the end of a process
 //	            that was held.
+//	calls-in-any-order FILE
+//	            the same for calls that run side by side: their lines, sorted.
 //	got/VERB-TYPE-IFNAME
 //	            is a file: what the last such call had on its stdin.
 //	same-env VERB-TYPE-IFNAME [KEY...]
@@ -49,7 +51,7 @@
 //	snapshot    prints all of the pod's interfaces, addresses and routes.
 //	pod IFNAME OP...
 //	            changes the pod as somebody else would: see the fake's link,
-//	            addr, mac and default.
+//	            addr, mac and default; altname NAME; no-default GATEWAY.
 //	netns NAME, netns -d NAME
 //	            makes and deletes /run/netns/NAME.
 //	plugins TYPE...
