@@ -4,6 +4,7 @@
 package pod
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -144,10 +145,13 @@ func (h handle) hops(r netlink.Route) (lines []string, err error) {
 	}
 	for _, hop := range hops {
 		link, err := whole(func() (netlink.Link, error) { return h.LinkByIndex(hop.LinkIndex) })
-		if err != nil {
+		name := "gone" // since the routes were listed
+		if err == nil {
+			name = link.Attrs().Name
+		} else if !errors.As(err, &netlink.LinkNotFoundError{}) {
 			return nil, err
 		}
-		lines = append(lines, fmt.Sprintf("via %s dev %s", hop.Gw, link.Attrs().Name))
+		lines = append(lines, fmt.Sprintf("via %s dev %s", hop.Gw, name))
 	}
 	return lines, nil
 }

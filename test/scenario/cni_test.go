@@ -21,7 +21,7 @@ import (
 // runMultus is the command cni: it becomes multus, so that a signal to it is a
 // signal to multus.
 func runMultus() {
-	verb, conf, env, redirect := os.Args[1], os.Args[2], os.Environ(), ""
+	verb, conf, env, redirect, stderr := os.Args[1], os.Args[2], os.Environ(), "", ""
 	env = sandbox.Setenv(env, "CNI_COMMAND="+verb)
 	if verb == "STATUS" || verb == "GC" || verb == "VERSION" { // these concern no attachment
 		env = slices.DeleteFunc(env, func(kv string) bool {
@@ -32,6 +32,8 @@ func runMultus() {
 	for _, arg := range os.Args[3:] {
 		if target, ok := strings.CutPrefix(arg, ">"); ok {
 			redirect = target
+		} else if target, ok := strings.CutPrefix(arg, "2>"); ok {
+			stderr = target
 		} else {
 			env = sandbox.Setenv(env, arg)
 		}
@@ -41,6 +43,12 @@ func runMultus() {
 		stdin(conf, env),
 		stdout(redirect),
 	)
+	if err == nil && stderr != "" {
+		var fd int
+		if fd, err = unix.Open(stderr, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600); err == nil {
+			err = unix.Dup3(fd, 2, 0)
+		}
+	}
 	if err == nil {
 		err = unix.Exec(os.Getenv("MULTUS"), []string{"multus"}, env)
 	}

@@ -14,11 +14,12 @@
 //
 // Beside those of testscript (`go doc testscript`), a scenario can use:
 //
-//	[!] cni VERB CONF [KEY=VALUE...] [>FILE]
+//	[!] cni VERB CONF [KEY=VALUE...] [>FILE] [2>FILE]
 //	            runs multus on that conf, in which $NAME stands for the
 //	            variable of that name. CONF - is an empty one. multus's stdout
 //	            is /dev/null or the like with >FILE, and a pipe that nobody
-//	            reads any more with >broken-pipe. With & at the end: testscript.
+//	            reads any more with >broken-pipe; its stderr is FILE with 2>FILE.
+//	            With & at the end: testscript.
 //	error CODE REGEXP
 //	            stdout was one JSON document, a CNI error of that code and
 //	            message.
