@@ -1,7 +1,15 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package scenario
+// Package faults is a matrix that is made of its axes: each delegate's place,
+// each verb, each fault of a fake and each state of the machine around. A few
+// rules say what each cell must come to. What several faults come to in a row is
+// for package model. In the environment it is told
+//
+//	MULTUS_FAULTS         "all", or a regular expression for the names of the
+//	                      cells to run; without it, some of them do
+//	MULTUS_FAULTS_SEED    chooses these
+package faults
 
 import (
 	"fmt"
@@ -14,7 +22,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"multus-cni/test/sandbox"
 )
+
+func TestMain(m *testing.M) { os.Exit(sandbox.NewSuite(m).Run()) }
 
 const (
 	faultsEnv     = "MULTUS_FAULTS"
@@ -56,23 +68,23 @@ func matrix() []cell {
 	var cells []cell
 	for _, verb := range verbs {
 		for primary := range kinds {
-			for i := range faults {
+			for _, f := range faults() {
 				for faulty := range kinds {
-					cells = append(cells, cell{verb, primary, faulty, &faults[i], nil})
+					cells = append(cells, cell{verb, primary, faulty, &f, nil})
 				}
 			}
-			for i := range environments {
-				if environments[i].name == "owner" && onlyUser() {
+			for _, around := range environments() {
+				if around.name == "owner" && onlyUser() {
 					continue // there is nobody else
 				}
-				cells = append(cells, cell{verb, primary, 0, nil, &environments[i]})
+				cells = append(cells, cell{verb, primary, 0, nil, &around})
 			}
 		}
 	}
 	return cells
 }
 
-// onlyUser tells whether this is a user namespace of root alone, see asRoot.
+// onlyUser reports whether this is a user namespace of root alone, see asRoot.
 func onlyUser() bool {
 	users, err := os.ReadFile("/proc/self/uid_map")
 	return err == nil && strings.HasSuffix(strings.TrimSpace(string(users)), " 1")
@@ -127,8 +139,7 @@ func sample(cells []cell) []cell {
 	})
 }
 
-// TestFaults runs the matrix of what can go wrong, or a sample of it: see the
-// package comment.
+// TestFaults runs the matrix of what can go wrong, or a sample of it.
 func TestFaults(t *testing.T) {
 	all, seed := matrix(), faultsSeed(t)
 	cells := chosen(t, all, seed)
@@ -150,6 +161,7 @@ func TestFaults(t *testing.T) {
 						failed.Add(1)
 						w.startOver(t)
 					}
+					sandbox.Progress("matrix", len(cells)-len(queue), len(cells), int(failed.Load()))
 				}
 			})
 		}
@@ -234,5 +246,5 @@ func (c cell) multusVerb() string {
 	return strings.NewReplacer("ROLLBACK", "ADD", "COLLECT", "GC").Replace(c.verb)
 }
 
-// begins tells whether the verb is the pod's first.
+// begins reports whether the verb is the pod's first.
 func (c cell) begins() bool { return c.verb == "ADD" || c.verb == "ROLLBACK" }

@@ -1,9 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !fakes
-
-package scenario
+package model
 
 import (
 	"fmt"
@@ -209,8 +207,8 @@ func (w *model) check(k key) int {
 	})
 }
 
-// checkDefaults sees that the default routes are where ADD has left them.
-func (w *model) checkDefaults(r *record, pod *sandbox) int {
+// checkDefaults checks that the default routes are where ADD has left them.
+func (w *model) checkDefaults(r *record, pod *podState) int {
 	for family, through := range r.defaults {
 		has := func(name string) bool { return pod.links[name] != nil && pod.links[name].defaults[family] != route{} }
 		if !has(through) {
@@ -288,7 +286,7 @@ func (w *model) recordLines() (lines []string) {
 	return lines
 }
 
-func (p *sandbox) linkLines() (lines []string) {
+func (p *podState) linkLines() (lines []string) {
 	for name, l := range p.links {
 		line := name
 		for _, addr := range l.addrs {
@@ -300,7 +298,7 @@ func (p *sandbox) linkLines() (lines []string) {
 	return lines
 }
 
-func (p *sandbox) defaultLines() (lines []string) {
+func (p *podState) defaultLines() (lines []string) {
 	for name, l := range p.links {
 		for _, r := range l.defaults {
 			lines = append(lines, fmt.Sprintf("via %s dev %s metric %d", r.gateway, name, r.metric))

@@ -1,13 +1,15 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package scenario
+package fuzz
 
 import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
+
+	"multus-cni/test/sandbox"
 )
 
 // rightConfs are what mutations begin with.
@@ -84,7 +86,7 @@ func (m *mutator) environment(env []string) []string {
 	for range 1 + m.IntN(2) {
 		key := pick(m, keys)
 		value := pick(m, strangeEnv[key])
-		switch old := getenv(env, key); m.IntN(8) {
+		switch old := sandbox.Getenv(env, key); m.IntN(8) {
 		case 0:
 			env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.HasPrefix(kv, key+"=") })
 			continue
@@ -93,7 +95,7 @@ func (m *mutator) environment(env []string) []string {
 				value = strings.ReplaceAll(m.flip(old), "\x00", "")
 			}
 		}
-		env = setenv(slices.Clone(env), key+"="+value)
+		env = sandbox.Setenv(slices.Clone(env), key+"="+value)
 	}
 	return env
 }

@@ -1,16 +1,18 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !fakes
-
-package scenario
+// Package model draws sequences of calls, mistakes and kills, and compares after
+// each call what exists with a model of it: see world_test.go. A failure is made
+// as short as possible, and comes with the seed that leads to it. Verbs that run
+// side by side are for test/real. In the environment it is told
+//
+//	MULTUS_MODEL          how many sequences to draw
+//	RAPID_SEED            where they begin (or -rapid.seed)
+package model
 
 import (
-	"errors"
 	"flag"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,12 +20,16 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/vishvananda/netlink"
 	"pgregory.net/rapid"
+
+	"multus-cni/test/pod"
+	"multus-cni/test/sandbox"
 )
 
-// A sequence has about modelSteps calls. modelEnv tells how many sequences
-// there shall be; the seed of the first is that of -rapid.seed.
+func TestMain(m *testing.M) { os.Exit(sandbox.NewSuite(m).Run()) }
+
+// A sequence has about modelSteps calls. modelEnv says how many sequences
+// to draw; the seed of the first is that of -rapid.seed.
 const (
 	modelEnv   = "MULTUS_MODEL"
 	modelSize  = 40
@@ -69,11 +75,11 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := newScenario(t.TempDir())
+	s, err := sandbox.New(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{scenario: s, steps: map[string]int{}}
+	m := &machine{Sandbox: s, steps: map[string]int{}, size: size}
 	seed := flag.Lookup("rapid.seed").Value
 	t.Logf("seed %s, %d sequences", seed, size)
 	rapid.Check(t, m.sequence) // ends the test if it finds anything
@@ -82,14 +88,18 @@ func TestModel(t *testing.T) {
 
 // machine is the world as it is, beside the world as it must be.
 type machine struct {
-	*scenario
+	*sandbox.Sandbox
 	want  *model
 	last  key // the attachment of the call before
 	steps map[string]int
+
+	sequences, size int
 }
 
 // sequence is one run through a few calls, on an empty machine.
 func (m *machine) sequence(t *rapid.T) {
+	sandbox.Progress("model", m.sequences, m.size, 0)
+	m.sequences++
 	m.reset(t)
 	for _, network := range networks {
 		m.want.confs[network] = confs().Draw(t, network)
@@ -122,28 +132,19 @@ func (m *machine) sequence(t *rapid.T) {
 
 // reset makes an empty machine: the namespaces stay, what is in them goes.
 func (m *machine) reset(t *rapid.T) {
-	m.releaseAll()
-	m.want = &model{pods: map[string]*sandbox{}, records: map[key]*record{}, locks: map[key]bool{}, confs: map[string][]delegate{}}
+	m.ReleaseAll()
+	m.want = &model{pods: map[string]*podState{}, records: map[key]*record{}, locks: map[key]bool{}, confs: map[string][]delegate{}}
 	m.last = allKeys[0]
-	must(t, os.RemoveAll(recordDir))
+	must(t, os.RemoveAll(sandbox.RecordDir))
 	for _, c := range containers {
-		m.want.pods[c] = &sandbox{map[string]*link{}}
-		if _, err := os.Stat(netnsOf(c)); err != nil {
-			must(t, makeNetns(c))
+		m.want.pods[c] = &podState{map[string]*link{}}
+		if _, err := os.Stat(pod.PathOf(c)); err != nil {
+			must(t, pod.Make(c))
 		}
-		must(t, empty(netnsOf(c)))
+		must(t, pod.Empty(pod.PathOf(c)))
 	}
-	_, err := m.newCalls()
+	_, err := m.NewCalls()
 	must(t, err)
-}
-
-// empty removes all interfaces of a pod.
-func empty(path string) error {
-	lines, err := linkLines(path)
-	for _, line := range lines {
-		err = errors.Join(err, deleteLink(path, strings.Fields(line)[0]))
-	}
-	return err
 }
 
 func must(t *rapid.T, err error) {
@@ -152,8 +153,6 @@ func must(t *rapid.T, err error) {
 		t.Fatalf("%v", err)
 	}
 }
-
-func netnsOf(container string) string { return filepath.Join("/run/netns", container) }
 
 // confs are lists of one to three delegates.
 func confs() *rapid.Generator[[]delegate] {
@@ -246,8 +245,8 @@ func (m *machine) kill(t *rapid.T) {
 		p.answers(t, code, m.want.says)
 		return
 	}
-	m.await(t, "held")
-	held := m.held("held")
+	must(t, m.Await("held"))
+	held := m.Held("held")
 	_ = p.Process.Kill()
 	_ = p.Wait()
 	disarm()
@@ -256,27 +255,16 @@ func (m *machine) kill(t *rapid.T) {
 		t.Logf("and DEL")
 		code, _ = m.predict("DEL", k, nil, true, nil)
 		del = m.start(t, "DEL", k, true, nil)
-		m.letRun(t)
+		must(t, sandbox.LookOn(5, func() error { return nil }))
 	}
-	m.release(t, "held")
+	must(t, m.Release("held"))
 	for _, fifo := range held {
-		pid, _ := strconv.Atoi(fifo[strings.LastIndexByte(fifo, '-')+1:])
-		wait(t, "what was held to end", func() bool { return !lives(pid) })
+		must(t, sandbox.WaitFor("what was held to end", func() bool { return !sandbox.Lives(sandbox.PidOf(fifo)) }))
 	}
 	if del == nil {
 		return
 	}
 	del.answers(t, code, m.want.says)
-}
-
-// letRun gives what has been started a chance to go wrong: other multus come
-// and go meanwhile.
-func (m *machine) letRun(t *rapid.T) {
-	for range 5 {
-		other := exec.Command(os.Getenv("MULTUS"))
-		other.Env = []string{"CNI_COMMAND=VERSION", "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
-		must(t, other.Run())
-	}
 }
 
 // killEarly kills an ADD somewhere, perhaps before it has begun, and sends a
@@ -292,7 +280,7 @@ func (m *machine) killEarly(t *rapid.T) {
 	_ = p.Wait()
 	m.predict("DEL", k, nil, true, nil)
 	m.start(t, "DEL", k, true, nil).answers(t, 0, "")
-	calls, err := m.newCalls()
+	calls, err := m.NewCalls()
 	must(t, err)
 	for i, line := range calls {
 		f := strings.Fields(line)
@@ -314,13 +302,13 @@ func (m *machine) netns(t *rapid.T) {
 	if m.want.pods[c] == nil {
 		another = true
 	} else {
-		must(t, empty(netnsOf(c))) // the kernel would do it, some time
-		must(t, deleteNetns(c))
+		must(t, pod.Empty(pod.PathOf(c))) // the kernel would do it, some time
+		must(t, pod.Delete(c))
 		m.want.pods[c] = nil
 	}
 	if another {
-		must(t, makeNetns(c))
-		m.want.pods[c] = &sandbox{map[string]*link{}}
+		must(t, pod.Make(c))
+		m.want.pods[c] = &podState{map[string]*link{}}
 	}
 }
 
@@ -333,19 +321,16 @@ func (m *machine) conf(t *rapid.T) {
 // stranger makes an interface that is not multus's, or takes it away.
 func (m *machine) stranger(t *rapid.T) {
 	c, name := rapid.SampledFrom(containers).Draw(t, "container"), rapid.SampledFrom(strangers).Draw(t, "interface")
-	pod := m.want.pods[c]
-	if pod == nil {
+	box := m.want.pods[c]
+	if box == nil {
 		return
 	}
-	t.Logf("stranger's %s in %s: gone %v", name, c, pod.links[name] != nil)
-	if pod.links[name] != nil {
-		delete(pod.links, name)
-		must(t, deleteLink(netnsOf(c), name))
+	t.Logf("stranger's %s in %s: gone %v", name, c, box.links[name] != nil)
+	if box.links[name] != nil {
+		delete(box.links, name)
+		must(t, pod.DeleteLink(pod.PathOf(c), name))
 		return
 	}
-	pod.links[name] = &link{}
-	h, err := inNetns(netnsOf(c))
-	must(t, err)
-	defer h.Close()
-	must(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}))
+	box.links[name] = &link{}
+	must(t, pod.AddBridge(pod.PathOf(c), name))
 }

@@ -1,9 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !fakes
-
-package scenario
+package model
 
 import (
 	"bytes"
@@ -18,6 +16,9 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"pgregory.net/rapid"
+
+	"multus-cni/test/pod"
+	"multus-cni/test/sandbox"
 )
 
 // predict makes a call in the model. Multus is killed during it when one of
@@ -55,32 +56,30 @@ func (m *machine) start(t *rapid.T, verb string, k key, netns bool, valid []type
 	p := &running{Cmd: exec.Command(os.Getenv("MULTUS"))}
 	p.Stdin = strings.NewReader(m.want.conf(k, valid))
 	p.Stdout, p.Stderr = &p.out, &p.err
-	p.Env = []string{
-		"CNI_COMMAND=" + verb, "CNI_PATH=" + filepath.Join(m.work, "plugins"), "FAKE=" + m.dir, "WORK=" + m.work,
-		"GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
-	}
+	p.Env = m.Env(verb)
 	if verb != "GC" {
-		p.Env = append(p.Env, "CNI_CONTAINERID="+k.container, "CNI_IFNAME="+k.ifname, "CNI_NETNS=")
+		path := ""
 		if netns {
-			p.Env[len(p.Env)-1] += netnsOf(k.container)
+			path = pod.PathOf(k.container)
 		}
+		p.Env = m.Env(verb, "CNI_CONTAINERID="+k.container, "CNI_IFNAME="+k.ifname, "CNI_NETNS="+path)
 	}
 	must(t, p.Start())
 	return p
 }
 
-// answers sees that multus ends with an error of that code whose message says
+// answers checks that multus ends with an error of that code whose message says
 // that, or with success if the code is 0.
 func (p *running) answers(t *rapid.T, code int, says string) {
 	t.Helper()
-	late := time.AfterFunc(patience, func() { _ = p.Process.Kill() })
+	late := time.AfterFunc(sandbox.Patience, func() { _ = p.Process.Kill() })
 	err := p.Wait()
 	if !late.Stop() {
 		t.Fatalf("multus does not end; its stderr:\n%s", &p.err)
 	}
-	e := &cniError{}
+	e := &sandbox.Error{}
 	if err != nil {
-		e, err = decodeError(p.out.String())
+		e, err = sandbox.DecodeError(p.out.String())
 	}
 	if err != nil || e.Code != code || !strings.Contains(e.Msg, says) {
 		t.Fatalf("got error %v, code %d, want code %d %q\nstdout: %s\nstderr: %s", err, e.Code, code, says, &p.out, &p.err)
@@ -106,16 +105,16 @@ func (m *machine) run(t *rapid.T, verb string, k key, mistakes []mistake, netns 
 // arm makes the fakes do what is wrong.
 func (m *machine) arm(t *rapid.T, mistakes []mistake) (disarm func()) {
 	for _, f := range mistakes {
-		must(t, os.WriteFile(filepath.Join(m.work, f.file()), []byte(mistakeOps[f.what].op), 0o600))
+		must(t, os.WriteFile(filepath.Join(m.Work, f.file()), []byte(mistakeOps[f.what].op), 0o600))
 	}
 	return func() {
 		for _, f := range mistakes {
-			_ = os.Remove(filepath.Join(m.work, f.file()))
+			_ = os.Remove(filepath.Join(m.Work, f.file()))
 		}
 	}
 }
 
-// checkResult sees that ADD returned what the primary has, and nothing else.
+// checkResult checks that ADD returned what the primary has, and nothing else.
 func (m *machine) checkResult(t *rapid.T, k key, stdout []byte) {
 	t.Helper()
 	var result types100.Result
@@ -135,7 +134,7 @@ func (m *machine) checkResult(t *rapid.T, k key, stdout []byte) {
 // checkTold compares the valid attachments that GC told a fake.
 func (m *machine) checkTold(t *rapid.T, kind string, want []string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(m.work, "got", "GC-"+kind))
+	text, err := os.ReadFile(filepath.Join(m.Work, "got", "GC-"+kind))
 	must(t, err)
 	var stdin struct {
 		Valid []types.GCAttachment `json:"cni.dev/valid-attachments"`
@@ -153,24 +152,24 @@ func (m *machine) checkTold(t *rapid.T, kind string, want []string) {
 // compare compares the machine with the model.
 func (m *machine) compare(t *rapid.T) {
 	t.Helper()
-	calls, err := m.newCalls()
+	calls, err := m.NewCalls()
 	must(t, err)
 	same(t, "calls", calls, m.want.lines)
 	m.want.lines = nil
-	records, err := recordLines(recordDir)
+	records, err := sandbox.Records(sandbox.RecordDir)
 	must(t, err)
 	same(t, "records", records, m.want.recordLines())
 	for _, c := range containers {
-		pod := m.want.pods[c]
-		if pod == nil {
+		want := m.want.pods[c]
+		if want == nil {
 			continue
 		}
-		links, err := linkLines(netnsOf(c))
+		links, err := pod.Links(pod.PathOf(c))
 		must(t, err)
-		same(t, "interfaces of "+c, links, pod.linkLines())
-		defaults, err := defaultLines(netnsOf(c))
+		same(t, "interfaces of "+c, links, want.linkLines())
+		defaults, err := pod.Defaults(pod.PathOf(c))
 		must(t, err)
-		same(t, "default routes of "+c, defaults, pod.defaultLines())
+		same(t, "default routes of "+c, defaults, want.defaultLines())
 	}
 }
 

@@ -1,9 +1,7 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !fakes
-
-package scenario
+package model
 
 import (
 	"encoding/json"
@@ -20,7 +18,7 @@ import (
 // part included, and write down which calls the fakes get. They return the
 // code of the error that multus must print, 0 for none.
 type model struct {
-	pods     map[string]*sandbox // by container; nil when no netns is at its path
+	pods     map[string]*podState // by container; nil when no netns is at its path
 	records  map[key]*record
 	locks    map[key]bool          // left by a multus that was killed
 	confs    map[string][]delegate // by network, as they are today
@@ -34,8 +32,8 @@ type key struct{ network, container, ifname string }
 
 func (k key) String() string { return strings.Join([]string{k.network, k.container, k.ifname}, ":") }
 
-// sandbox is a pod's network namespace. Another one at the same path is another pod.
-type sandbox struct{ links map[string]*link }
+// podState is a pod's network namespace. Another one at the same path is another pod.
+type podState struct{ links map[string]*link }
 
 type link struct {
 	addrs    []string
@@ -50,7 +48,7 @@ type route struct {
 
 // record is what multus must remember of an attachment.
 type record struct {
-	pod       *sandbox
+	pod       *podState
 	delegates []attached
 	defaults  map[string]string // interfaces by family
 }
@@ -215,13 +213,13 @@ func (w *model) call(k key, verb, kind string, a attached, netns, prev bool, lat
 	return code
 }
 
-// faulty tells whether the ADD of a delegate has that late mistake.
+// faulty reports whether the ADD of a delegate has that late mistake.
 func (w *model) faulty(a attached, what string) bool {
 	return slices.Contains(w.mistakes, mistake{"ADD", a.index, true, what})
 }
 
 // attach is what the first plugin of a delegate does to the pod.
-func (p *sandbox) attach(k key, a attached) int {
+func (p *podState) attach(k key, a attached) int {
 	l := &link{defaults: map[string]route{}}
 	p.links[a.ifname] = l
 	for _, family := range families {

@@ -1,10 +1,13 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-package scenario
+// Package fuzz gives multus confs and environments with mistakes in them. The
+// fuzz functions of single packages are beside these.
+package fuzz
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,10 +23,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"multus-cni/test/pod"
+	"multus-cni/test/sandbox"
 )
 
-// tooLong is when a call counts as one that hangs.
-const tooLong = time.Minute
+func TestMain(m *testing.M) { os.Exit(sandbox.NewSuite(m).Run()) }
 
 // TestProcess gives the real binary confs and environments with mistakes in
 // them: those that it has stumbled over once (testdata/process), a few that are
@@ -63,7 +68,7 @@ func attempts(t *testing.T, p *process) {
 	t.Logf("seed %d: %d runs, of which %v", seed, n, counts)
 	for _, outcome := range []string{"attached", "refused", "rolled back"} {
 		if counts[outcome] == 0 && !t.Failed() {
-			t.Errorf("none was %s: the mutations are no good", outcome)
+			t.Errorf("none was %s: the mutations are useless", outcome)
 		}
 	}
 }
@@ -108,12 +113,12 @@ type attempt struct {
 }
 
 // process is the node on which the attempts are made. A mutated path can be
-// any: nothing can be written but in the folders where files are looked for.
-type process struct{ *scenario }
+// any: nothing can be written but in the directorys where files are looked for.
+type process struct{ *sandbox.Sandbox }
 
 func newProcess(t *testing.T, work string) *process {
 	t.Helper()
-	s, err := newScenario(work)
+	s, err := sandbox.New(work)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,12 +133,12 @@ func newProcess(t *testing.T, work string) *process {
 	for _, dir := range append(own, "/run", "/proc") {
 		err = errors.Join(err, readOnly(false, dir))
 	}
-	covered := filepath.Dir(recordDir)
-	if coveredErr := readOnly(false, covered); errors.Is(coveredErr, unix.EINVAL) { // it is the folder above
+	covered := filepath.Dir(sandbox.RecordDir)
+	if coveredErr := readOnly(false, covered); errors.Is(coveredErr, unix.EINVAL) { // it is the directory above
 		err = errors.Join(err, readOnly(false, filepath.Dir(covered)))
 	}
 	if err == nil {
-		err = makeNetns("pod")
+		err = pod.Make("pod")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +165,7 @@ func readOnly(yes bool, path string) error {
 func usualEnv(p *process) []string {
 	return []string{
 		"CNI_COMMAND=ADD", "CNI_CONTAINERID=c1", "CNI_NETNS=/run/netns/pod", "CNI_IFNAME=eth0",
-		"CNI_ARGS=K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0", "CNI_PATH=" + filepath.Join(p.work, "plugins"),
+		"CNI_ARGS=K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0", "CNI_PATH=" + filepath.Join(p.Work, "plugins"),
 	}
 }
 
@@ -168,17 +173,17 @@ func usualEnv(p *process) []string {
 type answer struct {
 	stdout, stderr string
 	exit           int
-	err            *cniError
+	err            *sandbox.Error
 	calls          []string
 }
 
 // call runs multus and looks at what is the same for every call.
 func (p *process) call(t *testing.T, env []string, stdin string) answer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), tooLong)
+	ctx, cancel := context.WithTimeout(context.Background(), sandbox.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Getenv("MULTUS"))
-	cmd.Env = append(slices.Clone(env), "FAKE="+p.dir, "WORK="+p.work, "GOCOVERDIR="+os.Getenv("GOCOVERDIR"))
+	cmd.Env = append(slices.Clone(env), "FAKE="+p.Dir, "WORK="+p.Work, "GOCOVERDIR="+os.Getenv("GOCOVERDIR"))
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -187,7 +192,7 @@ func (p *process) call(t *testing.T, env []string, stdin string) answer {
 	}
 	a := answer{stdout: stdout.String(), stderr: stderr.String(), exit: cmd.ProcessState.ExitCode()}
 	var err error
-	if a.calls, err = p.newCalls(); err != nil {
+	if a.calls, err = p.NewCalls(); err != nil {
 		t.Fatal(err)
 	}
 	switch {
@@ -196,11 +201,11 @@ func (p *process) call(t *testing.T, env []string, stdin string) answer {
 	case a.exit != 0 && a.exit != 1, strings.Contains(a.stderr, "goroutine "):
 		t.Errorf("exit status %d, stderr %s", a.exit, a.stderr)
 	case a.exit == 1:
-		if a.err, err = decodeError(a.stdout); err != nil {
+		if a.err, err = sandbox.DecodeError(a.stdout); err != nil {
 			t.Errorf("%v: %q", err, a.stdout)
-			a.err = &cniError{}
+			a.err = &sandbox.Error{}
 		}
-		if strings.Contains(a.err.Msg, "multus itself is broken") {
+		if sandbox.Match("itself is broken|internal error", a.err.Msg) == nil {
 			t.Errorf("a panic: %s", a.err.Msg)
 		}
 		known := []int{1, 2, 3, 4, 5, 6, 7, 8, 11, 50, 51, 999}
@@ -211,7 +216,7 @@ func (p *process) call(t *testing.T, env []string, stdin string) answer {
 	return a
 }
 
-// try makes one attempt, sees that the answer is right, and names it.
+// try makes one attempt, checks that the answer is right, and names it.
 func (p *process) try(t *testing.T, a attempt) string {
 	t.Helper()
 	defer func() {
@@ -219,7 +224,7 @@ func (p *process) try(t *testing.T, a attempt) string {
 			t.Logf("environment %q\nstdin %s", a.env, a.stdin)
 		}
 	}()
-	verb := getenv(a.env, "CNI_COMMAND")
+	verb := sandbox.Getenv(a.env, "CNI_COMMAND")
 	got := p.call(t, a.env, a.stdin)
 	outcome := ""
 	if verb == "ADD" {
@@ -228,7 +233,7 @@ func (p *process) try(t *testing.T, a attempt) string {
 		t.Errorf("%s prints %s", verb, got.stdout)
 	}
 	// Whatever it was: what a runtime sends then.
-	del := setenv(slices.Clone(a.env), "CNI_COMMAND=DEL")
+	del := sandbox.Setenv(slices.Clone(a.env), "CNI_COMMAND=DEL")
 	if end := p.call(t, del, a.stdin); end.exit == 0 {
 		p.checkNothingLeft(t)
 	}
@@ -266,7 +271,7 @@ func (p *process) checkAdd(t *testing.T, a attempt, got answer) string {
 	for _, plugins := range delegates {
 		for _, plugin := range plugins {
 			want = append(want, plugin.kind)
-			p.checkRequest(t, plugin, getenv(a.env, "CNI_IFNAME"))
+			p.checkRequest(t, plugin, sandbox.Getenv(a.env, "CNI_IFNAME"))
 		}
 	}
 	if !slices.Equal(adds, want) {
@@ -279,13 +284,13 @@ func (p *process) checkAdd(t *testing.T, a attempt, got answer) string {
 	return "attached"
 }
 
-// checkAcceptable sees that there was no reason to refuse a conf.
+// checkAcceptable checks that there was no reason to refuse a conf.
 func (p *process) checkAcceptable(t *testing.T, delegates [][]plugin) {
 	t.Helper()
 	primaries := 0
 	for _, plugins := range delegates {
 		for i, plugin := range plugins {
-			if _, err := os.Stat(filepath.Join(p.work, "plugins", plugin.kind)); err != nil || plugin.kind != filepath.Base(plugin.kind) {
+			if _, err := os.Stat(filepath.Join(p.Work, "plugins", plugin.kind)); err != nil || plugin.kind != filepath.Base(plugin.kind) {
 				t.Errorf("accepted a plugin %q: %v", plugin.kind, err)
 			}
 			if i == 0 && plugin.ifname == "" {
@@ -349,6 +354,7 @@ func delegatesOf(stdin string) (delegates [][]plugin, err error) {
 	for _, text := range conf.Delegates {
 		var d struct {
 			MasterPlugin bool
+			IfName       string
 			Plugins      []json.RawMessage
 		}
 		if err := json.Unmarshal(text, &d); err != nil {
@@ -356,7 +362,7 @@ func delegatesOf(stdin string) (delegates [][]plugin, err error) {
 		}
 		ifname := ""
 		if !d.MasterPlugin {
-			ifname = fmt.Sprintf("net%d", secondaries)
+			ifname = cmp.Or(d.IfName, fmt.Sprintf("net%d", secondaries))
 			secondaries++
 		}
 		if d.Plugins == nil {
@@ -393,7 +399,7 @@ func members(text []byte) (kind, rest string, err error) {
 			return "", "", err
 		}
 		switch key {
-		case "masterplugin", "capabilities", "name", "cniVersion", "runtimeConfig", "prevResult":
+		case "masterplugin", "ifname", "capabilities", "name", "cniVersion", "runtimeConfig", "prevResult":
 			continue
 		case "type":
 			err = json.Unmarshal(value, &kind)
@@ -412,7 +418,7 @@ func (p *process) checkRequest(t *testing.T, conf plugin, primary string) {
 	if ifname == "" {
 		ifname = primary
 	}
-	got, err := os.ReadFile(filepath.Join(p.work, "got", "ADD-"+conf.kind+"-"+ifname))
+	got, err := os.ReadFile(filepath.Join(p.Work, "got", "ADD-"+conf.kind+"-"+ifname))
 	if err != nil {
 		t.Error(err)
 		return
@@ -425,9 +431,9 @@ func (p *process) checkRequest(t *testing.T, conf plugin, primary string) {
 // files lists those that only multus can have made.
 func (p *process) files(t *testing.T) (files []string) {
 	t.Helper()
-	for _, dir := range []string{"/run", filepath.Dir(recordDir)} {
+	for _, dir := range []string{"/run", filepath.Dir(sandbox.RecordDir)} {
 		err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-			if err == nil && !entry.IsDir() && path != "/run/netns/pod" {
+			if err == nil && !entry.IsDir() && path != pod.Path {
 				files = append(files, path)
 			}
 			return err
@@ -441,7 +447,7 @@ func (p *process) files(t *testing.T) (files []string) {
 
 func (p *process) checkNothingLeft(t *testing.T) {
 	t.Helper()
-	links, err := linkLines("/run/netns/pod")
+	links, err := pod.Links(pod.Path)
 	if files := p.files(t); err != nil || len(links) > 0 || len(files) > 0 {
 		t.Errorf("after DEL: interfaces %q, files %q, %v", links, files, err)
 	}
@@ -455,12 +461,12 @@ func (p *process) reset(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if links, err := linkLines("/run/netns/pod"); err != nil || len(links) > 0 {
-		if err := errors.Join(deleteNetns("pod"), makeNetns("pod")); err != nil {
+	if links, err := pod.Links(pod.Path); err != nil || len(links) > 0 {
+		if err := errors.Join(pod.Delete("pod"), pod.Make("pod")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := filepath.Glob(filepath.Join(p.work, "got", "*"))
+	got, err := filepath.Glob(filepath.Join(p.Work, "got", "*"))
 	for _, file := range got {
 		err = errors.Join(err, os.Remove(file))
 	}
@@ -517,7 +523,7 @@ func (p *process) replay(t *testing.T, file string) {
 	env := usualEnv(p)
 	for _, pair := range lines[:len(lines)-1] {
 		if !strings.HasPrefix(pair, "CNI_PATH=") {
-			env = setenv(env, pair)
+			env = sandbox.Setenv(env, pair)
 		}
 	}
 	p.try(t, attempt{env, lines[len(lines)-1]})
