@@ -234,6 +234,9 @@ func (l *Lock) poll(ctx context.Context, try func() (done bool, err error)) erro
 	if done || err != nil {
 		return err
 	}
+	if l.inherited() {
+		return ErrInherited
+	}
 	for {
 		select {
 		case <-ctx.Done():

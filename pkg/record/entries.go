@@ -42,7 +42,7 @@ type Entry struct {
 }
 
 // Unreadable reports whether the attachment may exist although nobody can say
-// which interfaces and addresses it has. A quarantined record is none of these:
+// which interfaces and addresses it has. A quarantined record does not count:
 // its attachment was deleted by the conf.
 func (e *Entry) Unreadable() bool { return e.Kind == KindNewer || e.Kind == KindDamaged }
 
