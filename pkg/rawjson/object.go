@@ -63,7 +63,7 @@ func parse(text []byte, pos int, opener byte, wrongKind error) ([]Member, error)
 	if err := s.document(&members); err != nil {
 		return nil, err
 	}
-	if bytes.TrimLeft(text, whiteSpace)[0] != opener {
+	if bytes.TrimSpace(text)[0] != opener {
 		return nil, wrongKind
 	}
 	return members, nil

@@ -13,10 +13,7 @@ import (
 // maxDepth bounds the recursion of the scanner.
 const maxDepth = 1000
 
-const (
-	whiteSpace    = " \t\r\n"
-	byteOrderMark = "\xef\xbb\xbf"
-)
+const byteOrderMark = "\xef\xbb\xbf"
 
 // SyntaxError is a place where a document is not JSON.
 type SyntaxError struct {
@@ -312,9 +309,13 @@ func (s *scanner) unquoted() error {
 // space scans white space, and comments as a mistake.
 func (s *scanner) space() error {
 	for !s.atEnd() {
-		if strings.IndexByte(whiteSpace, s.text[s.at]) >= 0 {
+		switch s.text[s.at] {
+		case ' ', '\t', '\r', '\n':
 			s.at++
 			continue
+		case '#', '/':
+		default:
+			return nil
 		}
 		sign, end := s.comment()
 		if sign == "" {

@@ -76,7 +76,7 @@ func (l *linter) capabilities(conf *netconf.Conf) {
 	}
 }
 
-// flannels warns of flannels that keep their notes in one folder: they are
+// flannels warns of flannels that keep their data in one directory: it is
 // kept by container id, so that the second overwrites the first.
 func (l *linter) flannels(units []*unit) {
 	first := map[string]*unit{}
