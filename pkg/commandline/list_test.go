@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"multus-cni/pkg/netns"
 	"multus-cni/pkg/record"
 )
@@ -262,6 +264,33 @@ func TestListOfNoDirectory(t *testing.T) {
 		got, code := call(t, nil, "", "list", test.flag, test.dir)
 		if want := "multus: " + test.want + "\n"; got != want || code != exitError {
 			t.Errorf("%s %s: got %q, %d, want %q", test.flag, test.dir, got, code, want)
+		}
+	}
+}
+
+func TestTerminalColumns(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if got := terminalColumns(file); got != 0 {
+		t.Errorf("a file: got %d, want 0", got)
+	}
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("needs a terminal: %v", err)
+	}
+	defer terminal.Close()
+	for _, test := range []struct {
+		columns uint16
+		want    int
+	}{{132, 132}, {0, screen}} {
+		if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: test.columns}); err != nil {
+			t.Fatal(err)
+		}
+		if got := terminalColumns(terminal); got != test.want {
+			t.Errorf("a terminal of %d columns: got %d, want %d", test.columns, got, test.want)
 		}
 	}
 }
