@@ -4,10 +4,10 @@
 // Package calllog writes one line of JSON for each call of multus and for each
 // delegate that it runs, to a file that many processes share.
 //
-// It is for finding out what happened, not for counting on it: a log that
-// cannot be written says so once, and the call goes on. It never holds a
-// delegate's configuration, nor anything of CNI_ARGS but the pod's name: both
-// can hold secrets.
+// It helps to find out what happened, and is no audit trail: a log that cannot
+// be written is reported once, and the call goes on. Nothing here ever waits
+// for another process. The log never holds a delegate's configuration, nor
+// anything of CNI_ARGS but the pod's name: both can hold secrets.
 package calllog
 
 import (
@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSize is the size, in bytes, at which the file makes way for a new one. It
-// is kept once, as <file>.1, so that the two never take more than twice that.
+// maxSize is the size, in bytes, at which the file is renamed to <file>.1, so
+// that the two never take more than about twice that.
 const maxSize = 10 << 20
 
 // Log is open for one call of multus. A nil Log does nothing.
@@ -30,10 +30,10 @@ type Log struct {
 	file   *os.File
 }
 
-// Open opens the log, mode 0600, for lines of at least that level: of what
-// failed ("error"), of all calls and delegates ("info", and ""), and of
-// delegates that begin, too ("debug").
-func Open(path, level string) (*Log, error) {
+// Open opens the log, mode 0600, for the calls of a network. Level is "error"
+// for lines about what failed, "info" or "" for all calls and delegates, and
+// "debug" for the beginning of each delegate's call as well.
+func Open(path, level, network string) (*Log, error) {
 	file, err := open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
@@ -46,13 +46,13 @@ func Open(path, level string) (*Log, error) {
 		least = slog.LevelDebug
 	}
 	handler := slog.NewJSONHandler(file, &slog.HandlerOptions{Level: least})
-	return &Log{slog.New(handler), file}, nil
+	return &Log{slog.New(handler).With(slog.String("network", network)), file}, nil
 }
 
 // open opens the file for appending. A line is one write, and the kernel does
-// not let two writes to such a file overlap: no line is torn. A link is not
-// followed: in a folder like /tmp anybody could make it lead to a file of
-// root's.
+// not let two writes to such a file overlap: no line is torn. A symbolic link
+// is not followed: in a directory like /tmp anybody could make one that leads
+// to a file of root's.
 func open(path string) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NONBLOCK | unix.O_NOFOLLOW
 	file, err := os.OpenFile(path, flags, 0o600)
@@ -61,34 +61,34 @@ func open(path string) (*os.File, error) {
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() { // stdout belongs to the protocol, and a fifo may have no reader
-		err = fmt.Errorf("%s is no regular file", path)
+		err = fmt.Errorf("%s is not a regular file", path)
 	}
-	if err == nil && info.Size() < maxSize {
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	if info.Size() < maxSize || !rotate(file, path) {
 		return file, nil
 	}
-	defer file.Close()
-	if err != nil {
-		return nil, err
-	}
-	if err := rotate(file, path); err != nil {
-		return nil, err
-	}
+	_ = file.Close()
 	return os.OpenFile(path, flags, 0o600)
 }
 
-// rotate renames the file, unless another process has done so already.
-func rotate(file *os.File, path string) error {
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", path, err)
+// rotate renames the file, and reports whether a new one is to be opened. While
+// somebody else has locked the file, another multus or a log shipper, it is
+// left as it is: the next call tries again.
+func rotate(file *os.File, path string) bool {
+	if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false
 	}
 	ours, err := file.Stat()
 	if err != nil {
-		return err
+		return false
 	}
 	if there, err := os.Stat(path); err != nil || !os.SameFile(ours, there) {
-		return nil // another process has renamed it
+		return true // another process has renamed it
 	}
-	return os.Rename(path, path+".1")
+	return os.Rename(path, path+".1") == nil
 }
 
 // Close closes the file.
@@ -98,32 +98,29 @@ func (l *Log) Close() {
 	}
 }
 
-// With returns a log whose lines all say this.
-func (l *Log) With(attrs ...slog.Attr) *Log {
-	if l == nil {
-		return nil
-	}
-	return &Log{slog.New(l.logger.Handler().WithAttrs(attrs)), l.file}
-}
-
-// Begins notes that something begins.
+// Begins writes that something begins.
 func (l *Log) Begins(what string, attrs ...slog.Attr) {
 	if l != nil {
 		l.logger.LogAttrs(context.Background(), slog.LevelDebug, what+" begins", attrs...)
 	}
 }
 
-// Ended notes how something that took that long has ended. Of an error it
-// takes code and text.
-func (l *Log) Ended(what string, took time.Duration, code uint, failure string, attrs ...slog.Attr) {
+// Succeeded writes that something has succeeded, and how long it took.
+func (l *Log) Succeeded(what string, took time.Duration, attrs ...slog.Attr) {
+	l.ended(slog.LevelInfo, what, took, append(attrs, slog.String("outcome", "ok")))
+}
+
+// Failed writes that something has failed with the code and the message of an
+// error, and how long it took.
+func (l *Log) Failed(what string, took time.Duration, code uint, message string, attrs ...slog.Attr) {
+	l.ended(slog.LevelError, what, took,
+		append(attrs, slog.Uint64("code", uint64(code)), slog.String("error", message), slog.String("outcome", "failed")))
+}
+
+func (l *Log) ended(level slog.Level, what string, took time.Duration, attrs []slog.Attr) {
 	if l == nil {
 		return
 	}
-	level, outcome := slog.LevelInfo, "ok"
-	if failure != "" {
-		level, outcome = slog.LevelError, "failed"
-		attrs = append(attrs, slog.Uint64("code", uint64(code)), slog.String("error", failure))
-	}
-	attrs = append(attrs, slog.String("outcome", outcome), slog.Float64("ms", float64(took.Microseconds())/1000))
+	attrs = append(attrs, slog.Float64("ms", float64(took.Microseconds())/1000))
 	l.logger.LogAttrs(context.Background(), level, what, attrs...)
 }

@@ -47,14 +47,14 @@ func TestLevels(t *testing.T) {
 	for level, want := range tests {
 		t.Run(level, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "log")
-			l, err := Open(path, level)
+			l, err := Open(path, level, "demo")
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer l.Close()
 			l.Begins("good")
-			l.Ended("good", 1500*time.Microsecond, 0, "")
-			l.With(slog.String("container", "c1")).Ended("bad", 0, 11, "no\x1b[31m addresses")
+			l.Succeeded("good", 1500*time.Microsecond)
+			l.Failed("bad", 0, 11, "no\x1b[31m addresses", slog.String("container", "c1"))
 			var got []string
 			for _, fields := range lines(t, path) {
 				got = append(got, fields["msg"].(string))
@@ -72,8 +72,8 @@ func TestLevels(t *testing.T) {
 
 func TestNilLogDoesNothing(t *testing.T) {
 	var l *Log
-	l.With(slog.String("a", "b")).Begins("x")
-	l.Ended("x", 0, 0, "")
+	l.Begins("x", slog.String("a", "b"))
+	l.Succeeded("x", 0)
 	l.Close()
 }
 
@@ -87,13 +87,13 @@ func TestRotateOnce(t *testing.T) {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			l, err := Open(path, "")
+			l, err := Open(path, "", "demo")
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer l.Close()
-			l.Ended(fmt.Sprint(i), 0, 0, "")
+			l.Succeeded(fmt.Sprint(i), 0)
 		}()
 	}
 	group.Wait()
@@ -113,7 +113,7 @@ func TestOpenFollowsNoLink(t *testing.T) {
 		if err := errors.Join(os.WriteFile(filepath.Join(dir, "there"), nil, 0o600), os.Symlink(target, path)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(path, ""); !errors.Is(err, unix.ELOOP) {
+		if _, err := Open(path, "", "demo"); !errors.Is(err, unix.ELOOP) {
 			t.Errorf("a link to what is %s: got error %v, want ELOOP", target, err)
 		}
 		if err := os.Remove(path); err != nil {
@@ -122,5 +122,29 @@ func TestOpenFollowsNoLink(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "not-there")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the link was followed: %v", err)
+	}
+}
+
+// A log shipper may hold its lock for as long as it likes.
+func TestAFullLogThatIsLockedKeepsNobodyWaiting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(path, make([]byte, maxSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shipper, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shipper.Close()
+	if err := unix.Flock(int(shipper.Fd()), unix.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(path, "", "demo") // would never return
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := os.Stat(path + ".1"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the log was renamed while it was locked: %v", err)
 	}
 }

@@ -6,8 +6,9 @@
 //
 // Wrapping with fmt.Errorf and %w is not enough for them. skel unwraps what a
 // plugin returns down to the innermost *types.Error and prints only that, so
-// the text that was wrapped around it would be lost. The functions here make
-// a new *types.Error instead, which carries both the code and the text.
+// the text that was wrapped around it would be lost. The errors made here are
+// found first instead, and carry both the code and the whole text. What they
+// wrap can still be found with errors.Is and errors.As.
 package cnierror
 
 import (
@@ -22,9 +23,30 @@ import (
 // serve an ADD: CNI spec, section 2, "STATUS".
 const CodeUnavailable uint = 50
 
-// New makes an error with a code of the CNI spec.
+// cniError is a CNI error that remembers what caused it.
+type cniError struct {
+	cni    types.Error
+	causes []error
+}
+
+func (e *cniError) Error() string { return e.cni.Error() }
+
+// As lets errors.As find this error where a *types.Error is asked for, before
+// it looks at the causes.
+func (e *cniError) As(target any) bool {
+	found, ok := target.(**types.Error)
+	if ok {
+		*found = &e.cni
+	}
+	return ok
+}
+
+func (e *cniError) Unwrap() []error { return e.causes }
+
+// New makes an error with a code of the CNI spec. An error that is formatted
+// with %w can be found in it.
 func New(code uint, format string, args ...any) error {
-	return types.NewError(code, fmt.Sprintf(format, args...), "")
+	return WithCode(code, fmt.Errorf(format, args...))
 }
 
 // From returns the CNI error that err is or wraps. An error that is none
@@ -41,11 +63,9 @@ func From(err error) *types.Error {
 // every other error.
 func Code(err error) uint { return From(err).Code }
 
-// WithCode returns err with another code. The text stays.
+// WithCode returns err with another code. Its text becomes the message.
 func WithCode(code uint, err error) error {
-	e := *From(err)
-	e.Msg, e.Code = err.Error(), code
-	return &e
+	return &cniError{types.Error{Code: code, Msg: err.Error()}, []error{err}}
 }
 
 // Prefix puts the formatted text and a colon before the message. Code and
@@ -53,32 +73,32 @@ func WithCode(code uint, err error) error {
 func Prefix(err error, format string, args ...any) error {
 	e := *From(err)
 	e.Msg = fmt.Sprintf(format, args...) + ": " + e.Msg
-	return &e
+	return &cniError{e, []error{err}}
 }
 
 // WithDetails adds details behind those that err has. Code and message stay.
 func WithDetails(err error, details ...string) error {
 	e := *From(err)
 	e.Details = joinText(append([]string{e.Details}, details...)...)
-	return &e
+	return &cniError{e, []error{err}}
 }
 
 // Join makes one error of several: the code of the first, the messages and
 // the details of all. Nil errors are left out; it returns nil when no other
 // is left.
 func Join(errs ...error) error {
-	var joined *types.Error
+	var joined *cniError
 	for _, err := range errs {
-		if err == nil {
-			continue
+		switch {
+		case err == nil:
+		case joined == nil:
+			joined = &cniError{*From(err), []error{err}}
+		default:
+			e := From(err)
+			joined.cni.Msg = joinText(joined.cni.Msg, e.Msg)
+			joined.cni.Details = joinText(joined.cni.Details, e.Details)
+			joined.causes = append(joined.causes, err)
 		}
-		e := *From(err)
-		if joined == nil {
-			joined = &e
-			continue
-		}
-		joined.Msg = joinText(joined.Msg, e.Msg)
-		joined.Details = joinText(joined.Details, e.Details)
 	}
 	if joined == nil {
 		return nil

@@ -26,6 +26,19 @@ func TestWrappedErrorsKeepTheirCode(t *testing.T) {
 	want(t, WithCode(5, errors.New("no space")), 5, "no space", "")
 }
 
+// What skel does with the error of a plugin: see its checkVersionAndCall.
+func TestSkelFindsTheWholeText(t *testing.T) {
+	cause := errors.New("no route to host")
+	err := Prefix(WithDetails(New(11, "ask the daemon: %w", cause), "twice"), "delegate 1")
+	var e *types.Error
+	if !errors.As(err, &e) || e.Msg != "delegate 1: ask the daemon: no route to host" || e.Code != 11 || e.Details != "twice" {
+		t.Errorf("skel finds %+v", e)
+	}
+	if !errors.Is(err, cause) {
+		t.Error("the cause is lost")
+	}
+}
+
 func TestTheOriginalIsNotChanged(t *testing.T) {
 	original := types.NewError(7, "bad", "")
 	_ = Prefix(original, "x")
@@ -51,5 +64,11 @@ func want(t *testing.T, err error, code uint, msg, details string) {
 	}
 	if e.Code != code || e.Msg != msg || e.Details != details {
 		t.Errorf("got %d %q %q, want %d %q %q", e.Code, e.Msg, e.Details, code, msg, details)
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	if got, want := OneLine("a\nb\x1b[31m\u0085é\x7f"), "a b [31m é "; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

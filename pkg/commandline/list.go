@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"multus-cni/pkg/cnierror"
 )
 
 // listing is what list shows, and how.
@@ -115,7 +116,7 @@ func (l *listing) dirs() ([]string, error) {
 		return nil, err
 	}
 	for _, err := range confs.unknown {
-		l.complain("warning: %s", oneLine(err.Error()))
+		l.complain("warning: %s", cnierror.OneLine(err.Error()))
 	}
 	dirs := confs.cniDirs
 	if !slices.Contains(dirs, l.defaultCNIDir) {

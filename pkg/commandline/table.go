@@ -5,6 +5,7 @@ package commandline
 
 import (
 	"fmt"
+	"multus-cni/pkg/cnierror"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -54,7 +55,7 @@ func (p *program) printTables(attachments []attachment, width int) error {
 		if name == "" {
 			name = "unknown"
 		}
-		fmt.Fprintf(&text, "network %s\n", oneLine(name))
+		fmt.Fprintf(&text, "network %s\n", cnierror.OneLine(name))
 		fit(attachments[from:to], width).write(&text)
 		from = to
 	}
@@ -124,7 +125,7 @@ func join(list []string, short bool, separator, others string) string {
 // would reach the terminal.
 func (t *table) row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = oneLine(cell)
+		cells[i] = cnierror.OneLine(cell)
 	}
 	t.rows = append(t.rows, cells)
 }
@@ -201,7 +202,7 @@ func notes(attachments []attachment) string {
 	seen := map[string]bool{isAttached: true}
 	for _, a := range attachments {
 		if general := meaning(a.State); general == "" && a.State != isAttached {
-			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, oneLine(a.Record), oneLine(a.Reason))
+			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, cnierror.OneLine(a.Record), cnierror.OneLine(a.Reason))
 		} else if !seen[a.State] {
 			seen[a.State] = true
 			fmt.Fprintf(&text, "%s: %s\n", a.State, general)

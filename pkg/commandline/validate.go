@@ -11,11 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"unicode"
 
+	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/commandline/lint"
-	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/pluginexec"
 )
 
 // validate checks confs and reports all that is wrong with each.
@@ -68,7 +68,7 @@ func (p *program) check(file string, path []string) *lint.Report {
 	warn := func(reason string) {
 		report.Findings = append(report.Findings, lint.Finding{Problem: netconf.Problem{Delegate: -1, Msg: reason}, Warning: true})
 	}
-	if _, err := (&delegate.Exec{}).FindInPath("multus", path); err != nil && report.Errors() == 0 {
+	if _, err := (&pluginexec.Exec{}).FindInPath("multus", path); err != nil && report.Errors() == 0 {
 		warn("multus itself is not in " + strings.Join(path, ", ") + ", where the runtime would call it: install it before the conf")
 	}
 	if file == "-" {
@@ -92,7 +92,7 @@ func (p *program) printReport(file string, report *lint.Report) error {
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", file, f.Line, f.Column)
 		}
-		_, _ = fmt.Fprintf(p.stderr, "%s: %s: %s\n", where, severity(f), oneLine(f.Error()))
+		_, _ = fmt.Fprintf(p.stderr, "%s: %s: %s\n", where, severity(f), cnierror.OneLine(f.Error()))
 	}
 	summary := count(report.Warnings(), "warning")
 	if n := report.Errors(); n > 0 {
@@ -100,17 +100,6 @@ func (p *program) printReport(file string, report *lint.Report) error {
 		return nil
 	}
 	return p.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
-}
-
-// oneLine replaces what is not printable by spaces: keys of a conf, records and
-// errors of plugins may hold control characters, which would reach the terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // interfaces lists what an ADD makes: "eth0 (flannel) and net0 (ptp)".

@@ -144,7 +144,7 @@ func TestValidateGoodList(t *testing.T) {
 
 func TestValidateAsksForDirectories(t *testing.T) {
 	got, code := call(t, nil, goodConf, "validate", "--cni-path", "/nonexistent/bin", "-")
-	want := "-:1:1: error: plugins are looked for in /nonexistent/bin, and there is no such folder: say with --cni-path where they are\n" +
+	want := "-:1:1: error: plugins are looked for in /nonexistent/bin, and there is no such directory: say with --cni-path where they are\n" +
 		"-: 1 error, 0 warnings\n"
 	if got != want || code != exitError {
 		t.Errorf("got %q, %d, want %q", got, code, want)
@@ -161,7 +161,7 @@ func TestValidateRefusesUnsafeDirectoryOfRecords(t *testing.T) {
 	}
 	conf := strings.Replace(goodConf, `"name"`, `"cniDir": "`+dir+`", "name"`, 1)
 	got, code := call(t, nil, conf, "validate", "--cni-path", fakePlugins(t), "-")
-	want := `-:1:35: error: "cniDir" cannot be used: unsafe folder for the records: ` + dir + " is owned by uid 0 with mode 0777"
+	want := `-:1:35: error: "cniDir" cannot be used: unsafe directory for the records: ` + dir + " is owned by uid 0 with mode 0777"
 	if !strings.HasPrefix(got, want) || code != exitError {
 		t.Errorf("got %q, %d, want %q", got, code, want)
 	}

@@ -23,10 +23,13 @@ func (k *Keeper) only(wanted func(*held) bool) error {
 		}
 	}
 	k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.delegate == nobody })
+	if err := k.putBackReplaced(); err != nil {
+		return err
+	}
 	// The kernel puts an IPv4 route either before or after all others of its
 	// metric, so that those in front go back from the last to the first.
 	for i := len(k.held) - 1; i >= 0; i-- {
-		if h := &k.held[i]; h.out && wanted(h) && !h.behind {
+		if h := &k.held[i]; h.out && wanted(h) && !h.behind && h.header.Family == unix.AF_INET {
 			if err := k.putBack(h); err != nil {
 				return err
 			}
@@ -68,13 +71,17 @@ func (k *Keeper) putBack(h *held) error {
 	return nil
 }
 
-// putBackReplaced puts back what delegates have replaced. An interface that is
-// gone has taken its routes with it.
+// putBackReplaced puts back what delegates have replaced, in front of those of
+// its metric that it was in front of. An interface that is gone has taken its
+// routes with it.
 func (k *Keeper) putBackReplaced() error {
-	for _, r := range k.replaced {
-		if _, err := k.table.add(r, false); err != nil && !errors.Is(err, unix.ENODEV) {
+	for len(k.replaced) > 0 {
+		r := k.replaced[0]
+		first := slices.ContainsFunc(k.held, func(h held) bool { return h.behind && !h.out && h.rivals(r) })
+		if _, err := k.table.add(r, first); err != nil && !errors.Is(err, unix.ENODEV) {
 			return fmt.Errorf("put back the default route of another network, %s: %w", r.text(nil), err)
 		}
+		k.others, k.replaced = append(k.others, r), k.replaced[1:]
 	}
 	return nil
 }
@@ -82,9 +89,11 @@ func (k *Keeper) putBackReplaced() error {
 // hold adds a route. Routes stay in the order in which they were seen.
 func (k *Keeper) hold(h held) { k.held = append(k.held, h) }
 
-// find returns the held route that r is, nil when there is none.
+// find returns the held route that r is, nil when there is none. One that had
+// been taken out is back then; but where no interface shows whose route it is,
+// it is taken for that of the delegate which ran last.
 func (k *Keeper) find(r *route) *held {
-	i := slices.IndexFunc(k.held, func(h held) bool { return h.key() == r.key() })
+	i := slices.IndexFunc(k.held, func(h held) bool { return h.key() == r.key() && (!h.out || len(h.hops) > 0) })
 	if i < 0 {
 		return nil
 	}
@@ -92,15 +101,24 @@ func (k *Keeper) find(r *route) *held {
 }
 
 // noteReplaced finds the routes of other networks in whose place a delegate
-// has put its own: NLM_F_REPLACE replaces those of the same metric, whoever
-// added them.
-func (k *Keeper) noteReplaced(present map[string]bool) {
-	for _, r := range k.before {
-		if contains(k.others, &r) && !present[r.key()] &&
-			slices.ContainsFunc(k.held, func(h held) bool { return !h.out && !h.chained && h.rivals(r) }) {
+// has put its own: NLM_F_REPLACE replaces one of the same metric, whoever added
+// it. The routes alone do not show that, since another network may have taken
+// its own route out at the same moment, as another multus does.
+func (k *Keeper) noteReplaced(present map[string]bool) error {
+	if !k.watching {
+		return nil
+	}
+	replacing, err := k.table.replacements()
+	if err != nil {
+		return err
+	}
+	for _, r := range k.others {
+		ours := func(h held) bool { return !h.out && replacing[h.key()] && h.rivals(r) }
+		if !present[r.key()] && slices.ContainsFunc(k.held, ours) {
 			k.replaced = append(k.replaced, r)
 		}
 	}
+	return nil
 }
 
 // isBehind reports whether one of the routes before r has the same place in

@@ -30,9 +30,10 @@ type Keeper struct {
 	links   map[string]int // index of the delegate, by the name of its interface
 	held    []held
 	// others are the routes that were there when last looked, and belong to
-	// other networks or to nobody; before are those of the time of New.
-	others, before []route
-	replaced       []route // of before, by a delegate of this ADD
+	// other networks or to nobody.
+	others   []route
+	replaced []route // those of others that a delegate has replaced
+	watching bool
 }
 
 // held is a default route of a delegate of this ADD.
@@ -68,7 +69,6 @@ func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 			k.others = append(k.others, r)
 		}
 	}
-	k.before = k.others
 	return k, nil
 }
 
@@ -76,6 +76,12 @@ func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 // others are taken out, and its own, which only the primary of a chain has by
 // then, are put back.
 func (k *Keeper) Before(delegate int) error {
+	if len(k.others) > 0 && !k.watching {
+		if err := k.table.nl.Watch(); err != nil {
+			return fmt.Errorf("watch the pod's routes: %w", err)
+		}
+		k.watching = true
+	}
 	return k.only(func(h *held) bool { return h.delegate == delegate })
 }
 
@@ -112,7 +118,9 @@ func (k *Keeper) After(delegate int, interfaces []string) error {
 		h.behind = isBehind(others, &r)
 		k.hold(h)
 	}
-	k.noteReplaced(present)
+	if err := k.noteReplaced(present); err != nil {
+		return err
+	}
 	k.others = others
 	k.held = slices.DeleteFunc(k.held, func(h held) bool { return !h.out && !present[h.key()] })
 	return nil
@@ -146,25 +154,28 @@ func (k *Keeper) Settle() error {
 	owners := k.owners()
 	kept := func(h *held) bool { return owners[h.header.Family] == h.delegate }
 	changed := slices.ContainsFunc(k.held, func(h held) bool { return h.out == kept(&h) })
-	if err := k.only(kept); err != nil {
+	if err := k.only(kept); err != nil || !changed {
 		return err
 	}
-	if err := k.putBackReplaced(); err != nil {
-		return err
-	}
-	if !changed && len(k.replaced) == 0 {
-		return nil
-	}
+	return k.verify()
+}
+
+// verify lists the routes again: that the kernel has reported no error does
+// not mean that the right one of several IPv6 next hops is gone.
+func (k *Keeper) verify() error {
 	now, err := k.table.list()
 	if err != nil {
 		return err
 	}
 	for i := range k.held {
 		h := &k.held[i]
-		if there := contains(now, &h.route); there && h.out {
-			return fmt.Errorf("the default route %s was removed and is still there", h.text(h.links))
-		} else if !there && !h.out {
+		there := contains(now, &h.route)
+		if !there && !h.out {
 			return fmt.Errorf("the default route %s was put back and is not there", h.text(h.links))
+		}
+		twin := func(other held) bool { return !other.out && other.key() == h.key() }
+		if there && h.out && !slices.ContainsFunc(k.held, twin) {
+			return fmt.Errorf("the default route %s was removed and is still there", h.text(h.links))
 		}
 	}
 	return nil
@@ -213,17 +224,19 @@ func (k *Keeper) Interfaces() map[string]string {
 	return interfaces
 }
 
-// Taken returns the routes of delegates that do not own the default route of
-// their family, as Verify takes them.
+// Taken returns the routes that were taken from delegates for good, as Verify
+// takes them.
 func (k *Keeper) Taken() []string {
-	var taken []string
+	var taken, kept []string
 	owners := k.owners()
 	for _, h := range k.held {
-		if owners[h.header.Family] != h.delegate {
+		if owners[h.header.Family] == h.delegate {
+			kept = append(kept, h.texts(h.links)...)
+		} else {
 			taken = append(taken, h.texts(h.links)...)
 		}
 	}
-	return taken
+	return slices.DeleteFunc(taken, func(text string) bool { return slices.Contains(kept, text) })
 }
 
 func (k *Keeper) owners() map[uint8]int {

@@ -21,6 +21,11 @@ type Netlink interface {
 	// LinkName returns the name of the interface with an index. It returns
 	// unix.ENODEV when there is none.
 	LinkName(index int) (string, error)
+	// Watch starts to collect what Replacements returns.
+	Watch() error
+	// Replacements returns the bodies of the messages about routes that have
+	// replaced others (NLM_F_REPLACE) since Watch or since the last call.
+	Replacements() ([][]byte, error)
 }
 
 // table is the main routing table of a pod, of which only the default routes
@@ -82,6 +87,25 @@ func (t table) remove(r route) (route, error) {
 		}
 	}
 	return r, nil
+}
+
+// replacements returns the keys of the default routes that have replaced others.
+func (t table) replacements() (map[string]bool, error) {
+	bodies, err := t.nl.Replacements()
+	if err != nil {
+		return nil, fmt.Errorf("watch the pod's routes: %w", err)
+	}
+	keys := map[string]bool{}
+	for _, body := range bodies {
+		routes, err := parse(body)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			keys[r.key()] = true
+		}
+	}
+	return keys, nil
 }
 
 // linkNames returns the name of the interface of each next hop. It is "" when

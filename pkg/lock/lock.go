@@ -234,9 +234,6 @@ func (l *Lock) poll(ctx context.Context, try func() (done bool, err error)) erro
 	if done || err != nil {
 		return err
 	}
-	if l.inherited() {
-		return ErrInherited
-	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -5,301 +5,237 @@ package multus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"golang.org/x/sys/unix"
 
+	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/defaultroute"
 	"multus-cni/pkg/delegate"
+	"multus-cni/pkg/lock"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/route"
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/netns"
+	"multus-cni/pkg/record"
 )
 
-// Add attaches a pod to the networks of all delegates, or to none of them. A
+// add attaches a pod to the networks of all delegates, or to none of them. A
 // ctx that is cancelled half-way undoes what was done.
-func (m *Multus) Add(ctx context.Context, args *skel.CmdArgs) error {
-	conf, err := m.parse(args.StdinData)
+func (c *call) add(ctx context.Context) error {
+	if c.confErr != nil {
+		return c.confErr
+	}
+	delegates, err := c.conf.Plan(c.args.IfName)
 	if err != nil {
 		return err
 	}
-	if err := conf.Plan(args.IfName); err != nil {
+	p, err := c.openPod()
+	if err != nil {
 		return err
 	}
-	a := m.attachment(conf, args.ContainerID, args.IfName, m.Env)
-	for i := range conf.Delegates {
-		if err := a.runner.Find(&conf.Delegates[i]); err != nil {
+	defer p.close()
+	a, err := c.lockAttachment(ctx, c.key(), c.Env)
+	defer a.release()
+	switch {
+	case errors.Is(err, record.ErrNoName), errors.Is(err, lock.ErrInherited):
+		return cnierror.WithCode(types.ErrInvalidNetworkConfig, err)
+	case err != nil:
+		return ioError(err)
+	}
+	for _, d := range delegates {
+		if err := a.runner.Find(d); err != nil {
 			return err
 		}
 	}
-	netns, err := openNetns(args)
+	stale, err := a.staleRecord()
 	if err != nil {
 		return err
 	}
-	defer netns.Close()
-	unlock, err := a.lock(ctx)
-	if errors.Is(err, state.ErrNoName) || errors.Is(err, state.ErrOwnDelegate) {
-		return types.NewError(types.ErrInvalidNetworkConfig, err.Error(), "")
+	if err := a.refuseTaken(delegates, p); err != nil {
+		return err
 	}
+	if stale != nil {
+		if err := a.undo(ctx, stale, &pod{}); err != nil {
+			return cnierror.Prefix(err, "undo what is left of this attachment from before")
+		}
+	}
+	r, err := c.newRecord(delegates, p)
 	if err != nil {
+		return err
+	}
+	if err := a.store.Save(r); err != nil {
 		return ioError(err)
 	}
-	defer unlock()
-	if err := a.preflight(ctx, conf, args, netns); err != nil {
-		return err
-	}
-	record, err := newRecord(conf, args, netns)
-	if err != nil {
-		return err
-	}
-	if err := a.store.Save(record); err != nil {
-		return ioError(err)
-	}
-	return a.attach(ctx, conf, record, netns)
+	return a.attach(ctx, r, delegates, p)
 }
 
-// preflight refuses what would harm a pod that is running: an attachment that
-// exists, and interface names that are taken. A record whose pod is gone is no
-// attachment any more: it is undone first.
-func (a *attachment) preflight(ctx context.Context, conf *netconf.Conf, args *skel.CmdArgs, netns *route.Netns) error {
-	record, err := a.store.Load(a.key)
+func (c *call) key() record.Key {
+	return record.Key{Network: c.conf.Name, ContainerID: c.args.ContainerID, IfName: c.args.IfName}
+}
+
+// staleRecord refuses an attachment that exists. A record from before the last
+// boot, or whose network namespace is gone, is no attachment any more; it is
+// returned, nil when there is none.
+func (a *attachment) staleRecord() (*record.Record, error) {
+	r, err := a.store.Load(a.key)
+	var newer *record.NewerError
 	switch {
-	case errors.Is(err, state.ErrNotExist):
+	case errors.Is(err, record.ErrNotExist):
+		return nil, nil
+	case errors.As(err, &newer):
+		return nil, err
 	case err != nil:
-		return types.NewError(types.ErrInternal, err.Error(), "DEL this attachment first: that puts a record aside which cannot be read")
-	case isOf(record, record.Netns):
-		return types.NewError(types.ErrInternal, fmt.Sprintf("container %s has a record for interface %s of network %q already: DEL it before you ADD it again",
+		return nil, cnierror.WithDetails(err, "DEL this attachment first: that quarantines a record which cannot be read")
+	case !isGone(identity(r).Check(r.Netns)):
+		return nil, cnierror.WithDetails(cnierror.New(types.ErrInternal,
+			"container %s already has interface %s of network %q: DEL it before another ADD",
 			a.key.ContainerID, a.key.IfName, a.key.Network), "the record is "+a.store.Path(a.key))
 	}
+	return r, nil
+}
+
+// refuseTaken refuses to make interfaces whose names are taken in the pod. It
+// says by whom, if that is another attachment of multus's.
+func (a *attachment) refuseTaken(delegates []netconf.Delegate, p *pod) error {
 	var names []string
-	for _, d := range conf.Delegates {
-		if d.Primary && conf.PrevResult != nil {
-			continue // in a chain the interface is there: an earlier plugin made it
+	for _, d := range delegates {
+		if d.Primary && a.conf.PrevResult != nil {
+			continue // in a chain an earlier plugin has made it
 		}
 		names = append(names, d.IfName)
 	}
-	present, err := netns.Present(names)
-	if err != nil {
+	present, err := p.netns.Present(names)
+	if err != nil || len(present) == 0 {
 		return err
 	}
-	if len(present) > 0 {
-		return types.NewError(types.ErrInternal,
-			fmt.Sprintf("%s is there already in %s: remove it or rename it", strings.Join(present, ", "), args.Netns), "")
+	name := present[0]
+	owner, known := a.ownersOf(p.netns.Identity)[name]
+	switch {
+	case !known:
+		return cnierror.New(types.ErrInternal, "interface %s already exists in %s: remove or rename it", name, p.path)
+	case name == a.key.IfName:
+		return cnierror.New(types.ErrInternal, "interface %s already exists in %s: it belongs to %s", name, p.path, owner)
 	}
-	if record == nil {
-		return nil
-	}
-	if err := a.undo(ctx, record, ""); err != nil {
-		e := *delegate.AsError(err)
-		e.Msg = "undo what is left of this attachment from before: " + e.Msg
-		return &e
-	}
-	return nil
+	return cnierror.New(types.ErrInternal, "interface %s already exists in %s: it belongs to %s; give this delegate another name with \"ifname\"",
+		name, p.path, owner)
 }
 
-// isOf tells whether a record is of the network namespace at path: the node
-// has not been booted since, and it is still the same namespace.
-func isOf(record *state.Record, path string) bool {
-	boot, err := state.BootID()
-	if err == nil && boot != record.BootID {
-		return false
+func (c *call) newRecord(delegates []netconf.Delegate, p *pod) (*record.Record, error) {
+	r := &record.Record{
+		Network: c.conf.Name, ContainerID: c.args.ContainerID, IfName: c.args.IfName,
+		Netns: p.path, NetnsID: p.netns.Identity.Namespace, BootID: p.netns.Identity.Boot,
+		CNIVersion: c.conf.CNIVersion, CNIArgs: c.args.Args,
 	}
-	id, err := route.ID(path)
-	return err == nil && id == record.NetnsID
+	var err error
+	if c.conf.RuntimeConfig != nil {
+		if r.RuntimeConfig, err = c.conf.RuntimeConfig.MarshalJSON(); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range delegates {
+		rd, err := toRecord(d)
+		if err != nil {
+			return nil, err
+		}
+		r.Delegates = append(r.Delegates, rd)
+	}
+	return r, nil
 }
 
-func newRecord(conf *netconf.Conf, args *skel.CmdArgs, netns *route.Netns) (*state.Record, error) {
-	boot, err := state.BootID()
-	if err != nil {
-		return nil, ioError(err)
-	}
-	record := &state.Record{
-		Network: conf.Name, ContainerID: args.ContainerID, IfName: args.IfName,
-		Netns: args.Netns, NetnsID: netns.ID, BootID: boot,
-		CNIVersion: conf.CNIVersion, CNIArgs: args.Args, RuntimeConfig: conf.RuntimeConfig,
-	}
-	for _, d := range conf.Delegates {
-		record.Delegates = append(record.Delegates, state.Delegate{Delegate: d})
-	}
-	return record, nil
-}
-
-// attach runs the delegates, writes down what they returned and prints the
-// primary's result. If anything of that fails, the printing included, it
-// undoes all of it.
-func (a *attachment) attach(ctx context.Context, conf *netconf.Conf, record *state.Record, netns *route.Netns) (err error) {
+// attach runs the delegates, completes the record and prints the primary's
+// result. If any of that fails, printing included, it undoes all of it.
+func (a *attachment) attach(ctx context.Context, r *record.Record, delegates []netconf.Delegate, p *pod) (err error) {
 	started := 0
+	var keeper *defaultroute.Keeper
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("multus itself is broken: %v", p)
+		if v := recover(); v != nil {
+			err = panicked(v)
 		}
 		if err != nil {
-			err = a.rollback(context.WithoutCancel(ctx), record, started, err)
+			err = a.rollback(context.WithoutCancel(ctx), r, started, p, keeper, err)
 		}
 	}()
-	keeper, err := netns.Keep(a.key.IfName, primaryOf(conf.Delegates))
+	keeper, err = defaultroute.New(p.netns, a.key.IfName, primaryOf(delegates))
 	if err != nil {
 		return err
 	}
-	results := make([]types.Result, len(record.Delegates))
-	for i := range record.Delegates {
-		d := &record.Delegates[i]
-		in := netconf.Inputs{RuntimeConfig: conf.RuntimeConfig}
-		if d.Primary {
-			in.PrevResult = conf.PrevResult
+	results := make([]*delegate.Result, len(delegates))
+	for i, d := range delegates {
+		if err := ready(ctx, p); err != nil {
+			return err
 		}
-		if err = context.Cause(ctx); err != nil {
-			return fmt.Errorf("stopped: %w", err)
+		if err := keeper.Before(i); err != nil {
+			return fmt.Errorf("default route before delegate %d: %w", i, err)
 		}
 		started++
-		err = a.logged("ADD", &d.Delegate, &results[i], func() (err error) {
-			results[i], err = a.runner.Add(ctx, &d.Delegate, in, func(result types.Result) error {
-				return a.keep(record, d, result)
-			})
-			return err
-		})
-		if err != nil {
+		if results[i], err = a.attachDelegate(ctx, d, r); err != nil {
 			return err
 		}
-		if d.Primary && results[i] == nil {
-			return types.NewError(types.ErrInternal, fmt.Sprintf("delegate %d %q (%s): ADD: the primary returned no result", i, d.Plugins[0].Type, d.IfName), "")
-		}
-		if err = keeper.Ran(i, d.Primary); err != nil {
+		if err := keeper.After(i, interfacesOf(d, results[i])); err != nil {
 			return fmt.Errorf("default route after delegate %d: %w", i, err)
 		}
 	}
-	if err = note(record, results, keeper); err != nil {
+	if err := keeper.Settle(); err != nil {
 		return err
 	}
-	record.Complete = true
-	if err = a.store.Save(record); err != nil {
-		return ioError(err)
+	if err := a.complete(r, results, p, keeper); err != nil {
+		return err
 	}
-	if err = context.Cause(ctx); err != nil {
+	if err := stopped(ctx); err != nil {
+		return err
+	}
+	return a.print(results[primaryOf(delegates)])
+}
+
+func stopped(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("stopped: %w", err)
 	}
-	return a.print(results[primaryOf(conf.Delegates)], conf.CNIVersion)
+	return nil
 }
 
-// keep puts what a plugin returned into the record. Of a list it is on disk
-// before the next plugin runs: plugins like firewall find what they made through
-// their prevResult alone.
-func (a *attachment) keep(record *state.Record, d *state.Delegate, result types.Result) (err error) {
-	if d.Result, err = encode(result); err != nil || !d.List {
+// ready returns an error when no further delegate must be started.
+func ready(ctx context.Context, p *pod) error {
+	if err := stopped(ctx); err != nil {
 		return err
 	}
-	if err := a.store.Save(record); err != nil {
-		return ioError(err)
+	if p.current() == "" {
+		return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s: %w", p.path, netns.ErrReplaced)
 	}
 	return nil
 }
 
-// rollback undoes the delegates that were started. It returns the error that
-// made it necessary, with what went wrong here in the details.
-func (a *attachment) rollback(ctx context.Context, record *state.Record, started int, cause error) error {
-	record.Complete = false
-	err := a.delete(ctx, record.Delegates[:started], record.RuntimeConfig, record.Netns, false)
-	if err == nil {
-		err = a.store.Remove(a.key)
-	} else { // with the results that there are, for the DEL that the runtime sends
-		err = errors.Join(err, a.store.Save(record))
+// attachDelegate runs one ADD and puts what came of it into the record. Of a
+// list that is on disk before the next plugin runs: plugins like firewall find
+// what they made through their prevResult alone.
+func (a *attachment) attachDelegate(ctx context.Context, d netconf.Delegate, r *record.Record) (*delegate.Result, error) {
+	in := netconf.Inputs{RuntimeConfig: a.conf.RuntimeConfig}
+	if d.Primary {
+		in.PrevResult = a.conf.PrevResult
 	}
-	e := *delegate.AsError(cause)
-	if err != nil {
-		e.Details = strings.TrimPrefix(fmt.Sprintf("%s; cleaning up: %v; the record %s stays", e.Details, err, a.store.Path(a.key)), "; ")
-	}
-	return &e
-}
-
-// note puts into the record which way the default routes go, and takes those
-// that a secondary has lost out of its result, where CHECK would miss them.
-func note(record *state.Record, results []types.Result, keeper *route.Keeper) (err error) {
-	if record.DefaultRoute, err = keeper.Interfaces(); err != nil {
-		return err
-	}
-	owners := keeper.Owners()
-	for i := range record.Delegates {
-		d := &record.Delegates[i]
-		if d.Primary || results[i] == nil {
-			continue
-		}
-		lost := map[string]bool{}
-		for family, owner := range owners {
-			lost[family] = owner != i
-		}
-		stripped, err := withoutDefaults(results[i], lost["ipv4"], lost["ipv6"])
+	result, err := a.addDelegate(ctx, d, in, func(ran netconf.Delegate, result *delegate.Result) error {
+		step, err := toRecord(ran)
 		if err != nil {
-			return fmt.Errorf("take the default route out of the result of delegate %d: %w", i, err)
-		}
-		if stripped == nil {
-			continue
-		}
-		if d.Result, err = encode(stripped); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// withoutDefaults returns the result without its default routes of the
-// families asked for, or nil when it has none.
-func withoutDefaults(result types.Result, ipv4, ipv6 bool) (types.Result, error) {
-	if !ipv4 && !ipv6 {
-		return nil, nil
-	}
-	current, err := types100.NewResultFromResult(result)
-	if err != nil {
-		return nil, err
-	}
-	var kept []*types.Route
-	for _, r := range current.Routes {
-		ones, bits := r.Dst.Mask.Size()
-		isMain := r.Table == nil || *r.Table == unix.RT_TABLE_MAIN
-		if isMain && ones == 0 && (bits == 32 && ipv4 || bits == 128 && ipv6) {
-			continue
+		if result != nil {
+			step.Result = result.Text
 		}
-		kept = append(kept, r)
+		r.Delegates[d.Index] = step
+		if d.List {
+			if err := a.store.AppendResult(r, d.Index); err != nil {
+				return ioError(err)
+			}
+		}
+		return nil
+	})
+	if err == nil && d.Primary && result == nil {
+		return nil, cnierror.New(types.ErrInternal, "delegate %d %q (%s): ADD: the primary returned no result", d.Index, d.Plugins[0].Type, d.IfName)
 	}
-	if len(kept) == len(current.Routes) {
-		return nil, nil
-	}
-	stripped := *current
-	stripped.Routes = kept
-	return stripped.GetAsVersion(result.Version())
-}
-
-func encode(result types.Result) (json.RawMessage, error) {
-	if result == nil {
-		return nil, nil
-	}
-	text, err := json.Marshal(result)
-	if err != nil {
-		return nil, fmt.Errorf("encode a result: %w", err)
-	}
-	return text, nil
-}
-
-func (a *attachment) print(result types.Result, cniVersion string) error {
-	converted, err := result.GetAsVersion(cniVersion)
-	if err != nil {
-		return fmt.Errorf("convert the primary's result to %s: %w", cniVersion, err)
-	}
-	if err := converted.PrintTo(a.Stdout); err != nil {
-		return ioError(fmt.Errorf("print the result: %w", err))
-	}
-	return nil
+	return result, err
 }
 
 func primaryOf(delegates []netconf.Delegate) int {
-	for i, d := range delegates {
-		if d.Primary {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(delegates, func(d netconf.Delegate) bool { return d.Primary })
 }

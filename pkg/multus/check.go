@@ -6,54 +6,88 @@ package multus
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/defaultroute"
+	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/record"
 )
 
-// Check asks the delegates of the record whether the pod is still as their
-// ADD left it, and sees that its default route still leads where it did.
-func (m *Multus) Check(ctx context.Context, args *skel.CmdArgs) error {
-	conf, err := m.parse(args.StdinData)
-	if conf == nil {
-		return err
+// check asks the delegates of the record whether the pod is still as their ADD
+// left it, and verifies that the default routes are where ADD put them.
+func (c *call) check(ctx context.Context) error {
+	if c.conf == nil {
+		return c.confErr
 	}
-	netns, err := openNetns(args)
+	p, err := c.openPod()
 	if err != nil {
 		return err
 	}
-	defer netns.Close()
-	a := m.attachment(conf, args.ContainerID, args.IfName, m.Env)
-	unlock, err := a.lock(ctx)
+	defer p.close()
+	a, err := c.lockAttachment(ctx, c.key(), c.Env)
+	defer a.release()
 	if err != nil {
 		return ioError(err)
 	}
-	defer unlock()
-	record, err := a.store.Load(a.key)
-	if errors.Is(err, state.ErrNotExist) {
-		return types.NewError(types.ErrInternal, fmt.Sprintf("container %s has no interface %s of network %q: there is no record in %s",
-			args.ContainerID, args.IfName, conf.Name, conf.CNIDir), "")
+	r, err := a.store.Load(a.key)
+	if errors.Is(err, record.ErrNotExist) {
+		return cnierror.New(types.ErrInternal, "container %s has no interface %s of network %q: there is no record in %s",
+			a.key.ContainerID, a.key.IfName, a.key.Network, c.conf.CNIDir)
 	}
 	if err != nil {
 		return err
 	}
-	if !isOf(record, args.Netns) {
-		return types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS=%s is another network namespace than the one the pod was attached in", args.Netns), "")
+	if err := identity(r).Check(p.path); err != nil {
+		return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s is not the network namespace that the pod was attached in: %w", p.path, err)
 	}
-	var secondaries []string
-	for i := range record.Delegates {
-		d := &record.Delegates[i]
-		in := netconf.Inputs{RuntimeConfig: record.RuntimeConfig, PrevResult: d.Result}
-		if err := a.logged("CHECK", &d.Delegate, nil, func() error { return a.runner.Check(ctx, &d.Delegate, in) }); err != nil {
+	targets, err := targetsOf(r.Delegates)
+	if err != nil {
+		return err
+	}
+	if err := a.checkDelegates(ctx, r, targets); err != nil {
+		return err
+	}
+	return defaultroute.Verify(p.netns, a.expectedRoutes(r), r.TakenRoutes)
+}
+
+func (a *attachment) checkDelegates(ctx context.Context, r *record.Record, targets []target) error {
+	runtimeConfig, err := parseObject(r.RuntimeConfig)
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: t.result}
+		if t.delegate.Primary && a.conf.PrevResult != nil {
+			in.PrevResult = a.conf.PrevResult // plugins behind multus in a list may have changed it
+		}
+		err := a.callDelegate(ctx, a.runner, "CHECK", t.delegate, in)
+		if err != nil {
 			return err
 		}
-		if !d.Primary {
-			secondaries = append(secondaries, d.IfName)
-		}
 	}
-	return netns.Verify(record.DefaultRoute, secondaries)
+	return nil
+}
+
+// expectedRoutes returns through which interface the default route of each
+// family must lead. A family that the runtime's prevResult has none of is not
+// missed: a plugin behind multus in the list has removed it.
+func (a *attachment) expectedRoutes(r *record.Record) map[string]string {
+	expected := maps.Clone(r.DefaultRoute)
+	if a.conf.PrevResult == nil {
+		return expected
+	}
+	result, err := delegate.DecodeResult(a.conf.PrevResult, a.conf.CNIVersion)
+	if err != nil || result == nil {
+		return expected
+	}
+	ipv4, ipv6, err := hasDefaults(result)
+	if err != nil {
+		return expected
+	}
+	maps.DeleteFunc(expected, func(family, _ string) bool { return family == "ipv4" && !ipv4 || family == "ipv6" && !ipv6 })
+	return expected
 }

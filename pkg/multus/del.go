@@ -10,193 +10,236 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
-	"multus-cni/pkg/delegate"
+	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/lock"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/route"
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/rawjson"
+	"multus-cni/pkg/record"
 )
 
-// Del detaches a pod from the networks that its record lists, or, without a
-// record, from those that the conf lists.
-func (m *Multus) Del(ctx context.Context, args *skel.CmdArgs) error {
-	conf, confErr := m.parse(args.StdinData)
-	if conf == nil {
-		return confErr
+// del detaches a pod from the networks that its record lists or, without a
+// record, from those that the conf lists. It goes on where no lock can be had:
+// a disk that is full or read-only must keep no pod from being deleted.
+func (c *call) del(ctx context.Context) error {
+	if c.conf == nil {
+		return c.confErr
 	}
-	if args.Netns != "" && !overridesNetns(args) {
-		if own, err := route.IsOwn(args.Netns); err == nil && own {
-			return types.NewError(types.ErrInvalidNetNS, fmt.Sprintf(
-				"CNI_NETNS=%s is the network namespace of multus itself: a DEL there would take the node's own interfaces; DEL with an empty CNI_NETNS to release what the pod had",
-				args.Netns), "")
-		}
-	}
-	a := m.attachment(conf, args.ContainerID, args.IfName, m.Env)
-	return a.detach(ctx, conf, args.Netns, func() error { return a.deleteConf(ctx, conf, confErr, args.Netns) })
-}
-
-// detach undoes one attachment; without a record that can be read it calls
-// withoutRecord. It goes on without a lock where none can be made: a disk that is full or
-// read-only must not keep a pod from being deleted.
-func (a *attachment) detach(ctx context.Context, conf *netconf.Conf, netns string, withoutRecord func() error) error {
-	switch unlock, err := a.lock(ctx); {
-	case err == nil:
-		defer unlock()
-	case errors.Is(err, state.ErrUnsafe):
-		return ioError(err)
-	case errors.Is(err, state.ErrOwnDelegate):
-		return nil // its ADD was refused, and the record is that of the multus that has called
-	default:
-		a.warn("%v; going on without", err)
-	}
-	record, err := a.loadAny(conf)
-	var damaged *state.DamagedError
+	a, err := c.lockAttachment(ctx, c.key(), c.Env)
+	defer a.release()
 	switch {
-	case err == nil:
-		if _, err := route.ID(netns); err == nil && record.NetnsID != "" && !isOf(record, netns) {
-			netns = "" // that is another pod's by now
-		}
-		return a.undo(ctx, record, netns)
-	case errors.As(err, &damaged):
-		a.warn("%v: put aside, and what the conf lists is deleted instead", errors.Join(damaged, damaged.PutAside()))
-		return withoutRecord()
-	case errors.Is(err, state.ErrNotExist), errors.Is(err, state.ErrNoName):
-		return withoutRecord()
+	case errors.Is(err, record.ErrUnsafe):
+		return ioError(err)
+	case errors.Is(err, lock.ErrInherited):
+		return nil // the ADD was refused, and the record is that of the multus that has called
+	case err != nil:
+		a.warn("%v: going on without a lock", err)
 	}
-	return err
-}
-
-// deleteConf deletes what an ADD with this conf would have made.
-func (a *attachment) deleteConf(ctx context.Context, conf *netconf.Conf, confErr error, netns string) error {
-	if confErr != nil {
-		return confErr
+	r, err := a.load()
+	if err == nil {
+		p := c.openPodToDelete(c.args.Netns, r)
+		defer p.close()
+		return a.undo(ctx, r, p)
 	}
-	if err := conf.Plan(a.key.IfName); err != nil {
+	if err := a.setAside(err); err != nil {
 		return err
 	}
-	delegates := make([]state.Delegate, len(conf.Delegates))
-	for i, d := range conf.Delegates {
-		delegates[i].Delegate = d
-		if d.Primary {
-			delegates[i].Result = conf.PrevResult
-		}
-	}
-	return a.delete(ctx, delegates, conf.RuntimeConfig, netns, true)
+	p := c.openPodToDelete(c.args.Netns, nil)
+	defer p.close()
+	return a.undoConf(ctx, p)
 }
 
-// undo deletes what a record lists and, when all of that is gone, the record.
-func (a *attachment) undo(ctx context.Context, record *state.Record, netns string) error {
-	if err := a.delete(ctx, record.Delegates, record.RuntimeConfig, netns, true); err != nil {
-		e := *delegate.AsError(err)
-		e.Details = strings.TrimPrefix(e.Details+"; the record stays for the next DEL: "+a.store.Path(a.key), "; ")
-		return &e
-	}
-	if record.NetnsID == "" { // of 2017
-		if err := a.store.RemoveLegacy(a.key.ContainerID); err != nil {
-			return ioError(err)
-		}
+// setAside makes way for a DEL by the conf after the record could not be
+// loaded for that reason: a damaged record is quarantined. It returns an error
+// when the record must decide after all.
+func (a *attachment) setAside(reason error) error {
+	var damaged *record.DamagedError
+	switch {
+	case errors.As(reason, &damaged):
+		a.warn("%v: quarantined; deleting what the conf lists", errors.Join(damaged, damaged.Quarantine()))
+		return nil
+	case errors.Is(reason, record.ErrNotExist), errors.Is(reason, record.ErrNoName):
 		return nil
 	}
-	if err := a.store.Remove(a.key); err != nil {
-		return ioError(err)
+	return reason
+}
+
+// target is one delegate to DEL.
+type target struct {
+	delegate netconf.Delegate
+	result   json.RawMessage // of its ADD, nil when that is not known
+	// seen says that its ADD made its interface in the pod.
+	seen bool
+	// foreign says that an interface of its name in the pod belongs to another
+	// attachment.
+	foreign bool
+	// today is what the conf of today has in its place, tried when the plugin
+	// refuses what the record has. dropped says that it has nothing there.
+	today   *netconf.Delegate
+	dropped bool
+}
+
+// targetsOf lists the delegates of a record.
+func targetsOf(delegates []record.Delegate) ([]target, error) {
+	targets := make([]target, len(delegates))
+	for i, r := range delegates {
+		d, err := fromRecord(r)
+		if err != nil {
+			return nil, err
+		}
+		targets[i] = target{delegate: d, result: r.Result, seen: r.InterfaceSeen || namesInterface(r.Result, r.IfName)}
+	}
+	return targets, nil
+}
+
+// undo DELs what a record lists and, when all of that is gone, removes the
+// record. Where that cannot be removed, a later ADD or GC will.
+func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
+	targets, err := targetsOf(r.Delegates)
+	if err != nil {
+		return err
+	}
+	runtimeConfig, err := parseObject(r.RuntimeConfig)
+	if err != nil {
+		return err
+	}
+	if !r.Complete {
+		a.compareWithConf(targets)
+	}
+	if err := a.delete(ctx, targets, runtimeConfig, p); err != nil {
+		if p.markSeen(r.Delegates) {
+			err = cnierror.Join(err, a.store.Save(r))
+		}
+		return cnierror.WithDetails(err, fmt.Sprintf("the record is left in place: %s; %s", a.store.Path(a.key), a.advice()))
+	}
+	if err := a.remove(r); err != nil {
+		a.warn("%v: the next ADD or GC removes it, or: multus forget %s", err, a.key.ContainerID)
 	}
 	return nil
 }
 
-// delete runs DEL on delegates in reverse, each whatever the others do.
-//
-// If so wanted, one that fails though its interface was not in the pod even
-// before is called again without a netns. host-device, for one, cannot be
-// deleted twice otherwise, so that a DEL which failed half-way could never
-// succeed. (A rollback leaves that to the DEL that follows it.)
-func (a *attachment) delete(ctx context.Context, delegates []state.Delegate, runtimeConfig netconf.Object, netns string, again bool) error {
-	inside, outside := a.runner, a.runner
-	if outside.Env = a.runner.Env.With("CNI_NETNS="); netns == "" {
-		inside = outside
+// remove removes a record, a legacy one if it is of one.
+func (a *attachment) remove(r *record.Record) error {
+	if r.NetnsID == "" {
+		return a.store.RemoveLegacy(a.key.ContainerID)
 	}
-	var gone []string
-	if again && netns != "" {
-		gone = absent(netns, delegates)
+	return a.store.Remove(a.key)
+}
+
+// compareWithConf finds for each delegate what the conf of today has in its
+// place. An attachment that never was complete may be so because of a mistake
+// in the conf, which the plugin refuses in a DEL too. Once the conf has been
+// corrected, the DEL must succeed.
+func (a *attachment) compareWithConf(targets []target) {
+	if a.confErr != nil {
+		return
 	}
-	var errs []error
-	for i := len(delegates) - 1; i >= 0; i-- {
-		d := &delegates[i].Delegate
-		in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: delegates[i].Result}
-		err := a.logged("DEL", d, nil, func() error {
-			err := inside.Del(ctx, d, in)
-			if err == nil || !slices.Contains(gone, d.IfName) {
-				return err
-			}
-			return outside.Del(ctx, d, in)
-		})
-		if err != nil {
-			errs = append(errs, err)
+	delegates, err := a.conf.Plan(a.key.IfName)
+	if err != nil {
+		return
+	}
+	for i := range targets {
+		t := &targets[i]
+		at := slices.IndexFunc(delegates, func(d netconf.Delegate) bool { return d.IfName == t.delegate.IfName })
+		if t.dropped = at < 0; !t.dropped && !sameConfig(delegates[at], t.delegate) {
+			t.today = &delegates[at]
 		}
 	}
-	return delegate.Join(errs)
 }
 
-// absent returns the interfaces that are not in a network namespace: all of
-// them when that is gone, none when it cannot be looked into.
-func absent(path string, delegates []state.Delegate) []string {
-	var names, present []string
-	for _, d := range delegates {
-		names = append(names, d.IfName)
+func sameConfig(a, b netconf.Delegate) bool {
+	return slices.EqualFunc(a.Plugins, b.Plugins, func(p, q netconf.Plugin) bool {
+		x, _ := p.Config.MarshalJSON()
+		y, _ := q.Config.MarshalJSON()
+		return bytes.Equal(x, y)
+	})
+}
+
+// undoConf DELs what an ADD with this conf would have made.
+func (a *attachment) undoConf(ctx context.Context, p *pod) error {
+	if a.confErr != nil {
+		return a.confErr
 	}
-	netns, err := route.Open(path, true)
-	if err == nil {
-		defer netns.Close()
-		present, err = netns.Present(names)
+	delegates, err := a.conf.Plan(a.key.IfName)
+	if err != nil {
+		return nil // such an ADD was refused: CNI_IFNAME is the name of a secondary's interface
 	}
-	if err != nil && !errors.Is(err, route.ErrNotExist) {
+	targets := make([]target, len(delegates))
+	for i, d := range delegates {
+		targets[i].delegate = d
+		if d.Primary {
+			targets[i].result = a.conf.PrevResult
+		}
+	}
+	if p.netns != nil {
+		owners := a.ownersOf(p.netns.Identity)
+		for i := range targets {
+			_, targets[i].foreign = owners[targets[i].delegate.IfName]
+		}
+	}
+	return a.delete(ctx, targets, a.conf.RuntimeConfig, p)
+}
+
+// delete runs DEL on delegates in reverse, each whatever the others do.
+func (a *attachment) delete(ctx context.Context, targets []target, runtimeConfig rawjson.Object, p *pod) error {
+	p.lookFor(namesOf(targets))
+	var errs []error
+	for _, t := range slices.Backward(targets) {
+		errs = append(errs, a.deleteOne(ctx, t, runtimeConfig, p))
+	}
+	return cnierror.Join(errs...)
+}
+
+func namesOf(targets []target) []string {
+	names := make([]string, len(targets))
+	for i, t := range targets {
+		names[i] = t.delegate.IfName
+	}
+	return names
+}
+
+// deleteOne runs the DEL of one delegate.
+//
+// A delegate whose interface was in the pod once, and no longer is, gets a
+// second DEL, without a network namespace: host-device, for one, cannot be
+// deleted twice otherwise, so that a DEL which failed half-way could never
+// succeed. A plugin that asks to be tried again later gets none.
+func (a *attachment) deleteOne(ctx context.Context, t target, runtimeConfig rawjson.Object, p *pod) error {
+	netns := p.current()
+	if t.foreign {
+		netns = ""
+	}
+	in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: t.result}
+	run := func(d netconf.Delegate, netns string) error {
+		return a.callDelegate(ctx, a.undoer.With("CNI_NETNS="+netns), "DEL", d, in)
+	}
+	err := run(t.delegate, netns)
+	if err == nil || cnierror.Code(err) == types.ErrTryAgainLater {
+		return err
+	}
+	if netns != "" && t.seen && p.lacked(t.delegate.IfName) && run(t.delegate, "") == nil {
 		return nil
 	}
-	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(present, name) })
+	if t.today != nil && run(*t.today, netns) == nil {
+		return nil
+	}
+	if t.dropped {
+		a.warn("%v: the conf has no such delegate any more, and its ADD never succeeded", err)
+		return nil
+	}
+	return err
 }
 
-// loadAny reads the attachment's record or, when there is none, the one that
-// 2017's multus left of the container. It returns state.ErrNotExist when there
-// is neither.
-func (a *attachment) loadAny(conf *netconf.Conf) (*state.Record, error) {
-	record, err := a.store.Load(a.key)
-	if !errors.Is(err, state.ErrNotExist) {
-		return record, err
+// namesInterface reports whether a result says that its ADD made an interface
+// in the pod's network namespace.
+func namesInterface(result json.RawMessage, ifname string) bool {
+	var r struct {
+		Interfaces []struct{ Name, Sandbox string }
 	}
-	legacy, err := a.store.LoadLegacy(a.key.ContainerID)
-	if err != nil {
-		return nil, err
+	if json.Unmarshal(result, &r) != nil {
+		return false
 	}
-	record, err = fromLegacy(legacy, conf, a.key)
-	if err != nil {
-		return nil, a.store.DamagedLegacy(a.key.ContainerID, err)
-	}
-	return record, nil
-}
-
-// fromLegacy makes a record of the bare array of delegates that 2017's multus
-// wrote: it named the interfaces as we do, and left all else to the conf.
-func fromLegacy(array []byte, conf *netconf.Conf, key state.Key) (*state.Record, error) {
-	if !json.Valid(array) { // else it could hold more than the list, once it stands in a conf
-		return nil, errors.New("it is no JSON")
-	}
-	name, _ := json.Marshal(conf.Name)
-	cniVersion, _ := json.Marshal(conf.CNIVersion)
-	old, err := netconf.Parse(bytes.Join([][]byte{
-		[]byte(`{"name":`), name, []byte(`,"cniVersion":`), cniVersion, []byte(`,"delegates":`), array, []byte(`}`),
-	}, nil))
-	if err != nil {
-		return nil, err
-	}
-	if err := old.Plan(key.IfName); err != nil {
-		return nil, err
-	}
-	record := &state.Record{Network: key.Network, ContainerID: key.ContainerID, IfName: key.IfName, RuntimeConfig: conf.RuntimeConfig}
-	for _, d := range old.Delegates {
-		record.Delegates = append(record.Delegates, state.Delegate{Delegate: d})
-	}
-	return record, nil
+	return slices.ContainsFunc(r.Interfaces, func(i struct{ Name, Sandbox string }) bool { return i.Name == ifname && i.Sandbox != "" })
 }

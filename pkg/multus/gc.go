@@ -8,118 +8,164 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
-	"multus-cni/pkg/delegate"
+	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/record"
 )
 
-// GC deletes the attachments of this network that the runtime does not call
-// valid, and has the delegates collect what else is left of such.
+// gc deletes the attachments of this network that the runtime does not list as
+// valid, and has the delegates collect whatever else is left of such.
 //
-// A conf without cni.dev/valid-attachments has none that are valid, for libcni
-// and the reference plugins as for us: cnitool gc sends such a one.
-func (m *Multus) GC(ctx context.Context, args *skel.CmdArgs) error {
-	conf, err := m.parse(args.StdinData)
+// A conf without cni.dev/valid-attachments lists none, for libcni and the
+// reference plugins as for multus: cnitool gc sends such a one.
+func (c *call) gc(ctx context.Context) error {
+	if c.confErr != nil {
+		return c.confErr
+	}
+	delegates, err := c.conf.Plan("")
 	if err != nil {
 		return err
 	}
-	if err := conf.Plan(""); err != nil {
-		return err
-	}
-	store := state.Store{Dir: conf.CNIDir}
+	store := record.Store{Dir: c.conf.CNIDir}
 	if err := store.Prepare(); err != nil {
 		return ioError(err)
 	}
-	keys, err := store.List()
+	entries, err := store.Entries()
 	if err != nil {
 		return ioError(err)
 	}
-	valid := make(map[types.GCAttachment]bool, len(conf.ValidAttachments))
-	for _, v := range conf.ValidAttachments {
-		valid[v] = true
+	found := c.examine(entries, delegates)
+	err = c.collectAll(ctx, found.garbage)
+	if found.unreadable != nil {
+		// What it has in use is not known, and a delegate takes everything that
+		// it is not told. Even a name that another network spells out is shared.
+		return cnierror.Join(err, cnierror.Prefix(cnierror.Join(found.unreadable...),
+			"no delegate was told to collect, since not all records can be read"))
 	}
-	var errs []error
-	inUse := interfaces{}
-	for _, key := range keys {
-		attachment := types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}
-		if key.Network == conf.Name && !valid[attachment] {
-			if err := m.collect(ctx, args.StdinData, conf, key); err != nil {
-				errs = append(errs, err)
+	a := c.attachment(record.Key{}, c.Env, nil)
+	errs := []error{err}
+	for _, d := range delegates {
+		in := netconf.Inputs{ValidAttachments: found.inUse.of(d.Name)}
+		errs = append(errs, a.callDelegate(ctx, a.runner, "GC", d, in))
+	}
+	return cnierror.Join(errs...)
+}
+
+// findings is what a GC makes of the directory of the records.
+type findings struct {
+	garbage    []record.Key
+	inUse      interfaces
+	unreadable []error
+}
+
+// examine decides what to collect, and what is in use.
+func (c *call) examine(entries []record.Entry, delegates []netconf.Delegate) findings {
+	valid := make(map[types.GCAttachment]bool, len(c.conf.ValidAttachments))
+	containers := make(map[string]string, len(c.conf.ValidAttachments)) // their CNI_IFNAME
+	for _, v := range c.conf.ValidAttachments {
+		valid[v], containers[v.ContainerID] = true, v.IfName
+	}
+	f := findings{inUse: interfaces{}}
+	for _, e := range entries {
+		attachment := types.GCAttachment{ContainerID: e.Key.ContainerID, IfName: e.Key.IfName}
+		if e.Key.Network == c.conf.Name && !valid[attachment] && e.Kind != record.KindQuarantined {
+			f.garbage = append(f.garbage, e.Key)
+			if e.Kind == record.KindNewer {
+				f.unreadable = append(f.unreadable, e.Err)
 			}
 			continue
 		}
-		if record, err := store.Load(key); err == nil {
-			inUse.add(record)
-			if key.Network == conf.Name {
+		r, err := e.Record, e.Err
+		if e.Kind == record.KindLegacy { // of a network that it does not name
+			attachment.IfName = containers[e.Key.ContainerID]
+			r, err = fromLegacy(e.Legacy, c.conf, record.Key{Network: c.conf.Name, ContainerID: e.Key.ContainerID, IfName: attachment.IfName})
+		}
+		switch {
+		case r != nil:
+			f.inUse.add(r)
+			if r.Network == c.conf.Name {
 				delete(valid, attachment)
 			}
-		} else if !errors.Is(err, state.ErrNotExist) {
-			m.warn("%v", err)
+		case err != nil && e.Kind != record.KindQuarantined:
+			f.unreadable = append(f.unreadable, err)
 		}
 	}
-	inUse.plan(conf, valid) // of those without a record that can be read
-	a := m.attachment(conf, "", "", m.Env)
-	for i := range conf.Delegates {
-		d := &conf.Delegates[i]
-		if err := a.logged("GC", d, nil, func() error { return a.runner.GC(ctx, d, inUse.of(d.Name)) }); err != nil {
-			errs = append(errs, err)
-		}
+	f.inUse.plan(delegates, valid)
+	return f
+}
+
+// collectAll deletes attachments side by side, as many as there are
+// processors. The errors are joined in the order of the attachments.
+func (c *call) collectAll(ctx context.Context, garbage []record.Key) error {
+	errs := make([]error, len(garbage))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(runtime.NumCPU(), len(garbage)) {
+		workers.Add(1)
+		go func() {
+			defer workers.Done()
+			for i := range next {
+				errs[i] = withoutPanic(func() error { return c.collect(ctx, garbage[i]) })
+			}
+		}()
 	}
-	return delegate.Join(errs)
+	for i := range garbage {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return cnierror.Join(errs...)
 }
 
 // collect deletes one attachment as a DEL from the runtime would, with what
-// the runtime would have said of it.
-func (m *Multus) collect(ctx context.Context, stdin []byte, conf *netconf.Conf, key state.Key) error {
-	own, err := netconf.Parse(stdin) // a plan of its own, under its own interface name
+// the runtime said of it when it was added.
+func (c *call) collect(ctx context.Context, key record.Key) (err error) {
+	defer func() {
+		if err != nil {
+			err = cnierror.Prefix(err, "container %s (%s)", key.ContainerID, key.IfName)
+		}
+	}()
+	a, err := c.lockAttachment(ctx, key, c.Env.With("CNI_CONTAINERID="+key.ContainerID, "CNI_NETNS=", "CNI_ARGS="))
+	defer a.release()
 	if err != nil {
+		return ioError(err)
+	}
+	r, err := a.store.Load(key)
+	switch {
+	case errors.Is(err, record.ErrNotExist):
+		return nil // a DEL was faster
+	case err == nil:
+		a.undoer = a.undoer.With("CNI_ARGS=" + r.CNIArgs)
+		p := c.openPodToDelete(r.Netns, r)
+		defer p.close()
+		return a.undo(ctx, r, p)
+	}
+	if err := a.setAside(err); err != nil {
 		return err
 	}
-	var netns, cniArgs string
-	record, err := state.Store{Dir: conf.CNIDir}.Load(key)
-	damaged := errors.As(err, new(*state.DamagedError))
-	if err == nil {
-		cniArgs = record.CNIArgs
-		if isOf(record, record.Netns) {
-			netns = record.Netns
-		}
-	}
-	env := m.Env.With("CNI_CONTAINERID="+key.ContainerID, "CNI_NETNS="+netns, "CNI_ARGS="+cniArgs)
-	a := m.attachment(conf, key.ContainerID, key.IfName, env)
-	withoutRecord := func() error {
-		if !damaged {
-			return nil // a DEL was faster
-		}
-		return a.deleteConf(ctx, own, nil, netns)
-	}
-	if err := a.detach(ctx, own, netns, withoutRecord); err != nil {
-		e := *delegate.AsError(err)
-		e.Msg = fmt.Sprintf("container %s (%s): %s", key.ContainerID, key.IfName, e.Msg)
-		return &e
-	}
-	return nil
+	return a.undoConf(ctx, &pod{})
 }
 
 // interfaces are those in use, by the name of the delegate's network. Networks
 // can share a name; what is in use on one of them is in use on all.
 type interfaces map[string][]types.GCAttachment
 
-func (n interfaces) add(record *state.Record) {
-	for _, d := range record.Delegates {
-		n[d.Name] = append(n[d.Name], types.GCAttachment{ContainerID: record.ContainerID, IfName: d.IfName})
+func (n interfaces) add(r *record.Record) {
+	for _, d := range r.Delegates {
+		n[d.Name] = append(n[d.Name], types.GCAttachment{ContainerID: r.ContainerID, IfName: d.IfName})
 	}
 }
 
 // plan adds the interfaces that an ADD with this conf would make.
-func (n interfaces) plan(conf *netconf.Conf, valid map[types.GCAttachment]bool) {
+func (n interfaces) plan(delegates []netconf.Delegate, valid map[types.GCAttachment]bool) {
 	for v := range valid {
-		for _, d := range conf.Delegates {
+		for _, d := range delegates {
 			ifname := d.IfName
 			if d.Primary {
 				ifname = v.IfName

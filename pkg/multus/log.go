@@ -5,109 +5,97 @@ package multus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/types"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
-
-	"multus-cni/pkg/calllog"
 	"multus-cni/pkg/cniargs"
+	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
 )
 
-// withheld stands for the text of a plugin's error: plugins quote their
-// configuration and CNI_ARGS in it. The runtime has been told it.
+// withheld stands in the log for the text of a plugin's error: plugins quote
+// their configuration and CNI_ARGS in it. The runtime gets the whole text.
 const withheld = "a delegate failed; the runtime has its message"
 
-// Verb is one of the methods that serve a CNI verb.
-type Verb func(context.Context, *skel.CmdArgs) error
-
-// Logged runs a verb and notes in the log, if the conf names one, how it went.
-func (m *Multus) Logged(ctx context.Context, name string, verb Verb, args *skel.CmdArgs) error {
+// serve runs a verb and logs how it went.
+func (c *call) serve(ctx context.Context, verb string, run func(*call, context.Context) error) error {
+	defer c.log.Close()
 	start := time.Now()
-	err := safely(func() error { return verb(ctx, args) })
-	if m.log == nil {
-		return err
-	}
+	err := withoutPanic(func() error { return run(c, ctx) })
 	var attrs []slog.Attr
-	for key, value := range map[string]string{"container": args.ContainerID, "ifname": args.IfName, "pod": cniargs.PodOf(args.Args).String()} {
-		if value != "" {
-			attrs = append(attrs, slog.String(key, value))
+	for _, field := range [][2]string{
+		{"container", c.args.ContainerID}, {"ifname", c.args.IfName}, {"pod", cniargs.PodOf(c.args.Args).String()},
+	} {
+		if field[1] != "" {
+			attrs = append(attrs, slog.String(field[0], field[1]))
 		}
 	}
-	switch {
-	case err == nil:
-		m.log.Ended(name, time.Since(start), 0, "", attrs...)
-	case m.delegateFailed:
-		m.log.Ended(name, time.Since(start), delegate.AsError(err).Code, withheld, attrs...)
-	default:
-		m.log.Ended(name, time.Since(start), delegate.AsError(err).Code, delegate.AsError(err).Msg, attrs...)
-	}
-	m.log.Close()
+	c.logEnd(verb, start, err, attrs)
 	return err
 }
 
-// safely makes an error of a panic: stdout must get a document all the same.
-func safely(run func() error) (err error) {
+// withoutPanic turns a panic into an error: the runtime must get a JSON
+// document all the same.
+func withoutPanic(run func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("multus itself is broken: %v", p)
+			err = panicked(p)
 		}
 	}()
 	return run()
 }
 
-func (m *Multus) openLog(conf *netconf.Conf) {
-	if conf.LogFile == "" || m.log != nil {
-		return
+func panicked(p any) error { return fmt.Errorf("internal error: panic: %v", p) }
+
+func (c *call) logEnd(what string, start time.Time, err error, attrs []slog.Attr) {
+	switch {
+	case c.log == nil:
+	case err == nil:
+		c.log.Succeeded(what, time.Since(start), attrs...)
+	case errors.As(err, new(*delegate.Failure)):
+		c.log.Failed(what, time.Since(start), cnierror.Code(err), withheld, attrs...)
+	default:
+		c.log.Failed(what, time.Since(start), cnierror.Code(err), cnierror.From(err).Msg, attrs...)
 	}
-	log, err := calllog.Open(conf.LogFile, conf.LogLevel)
-	if err != nil {
-		m.warn("%v: this call is not logged", err)
-		return
-	}
-	m.log = log.With(slog.String("network", conf.Name))
 }
 
-// logged runs one delegate and notes how it went, and which addresses the pod
-// got from it: result is what an ADD fills in, nil for the other verbs.
-func (a *attachment) logged(verb string, d *netconf.Delegate, result *types.Result, run func() error) error {
-	if a.log == nil {
-		return run()
+// addDelegate runs the ADD of one delegate and logs it, with the addresses
+// that the pod got.
+func (a *attachment) addDelegate(ctx context.Context, d netconf.Delegate, in netconf.Inputs,
+	step func(netconf.Delegate, *delegate.Result) error,
+) (*delegate.Result, error) {
+	attrs, start := a.logBegin("delegate ADD", d), time.Now()
+	_, result, err := a.runner.Add(ctx, d, in, step)
+	if a.log != nil && result != nil {
+		attrs = append(attrs, slog.Any("addresses", delegate.Addresses(result.Text)))
 	}
-	attrs := []slog.Attr{
-		slog.String("container", a.key.ContainerID), slog.Int("delegate", d.Index), slog.String("ifname", d.IfName),
-	}
-	for _, p := range d.Plugins {
-		attrs = append(attrs, slog.String("type", p.Type))
-	}
-	a.log.Begins("delegate "+verb, attrs...)
-	start := time.Now()
-	err := run()
-	if result != nil && *result != nil {
-		attrs = append(attrs, slog.Any("addresses", addresses(*result)))
-	}
-	if err == nil {
-		a.log.Ended("delegate "+verb, time.Since(start), 0, "", attrs...)
-		return nil
-	}
-	a.delegateFailed = true
-	a.log.Ended("delegate "+verb, time.Since(start), delegate.AsError(err).Code, withheld, attrs...)
+	a.logEnd("delegate ADD", start, err, attrs)
+	return result, err
+}
+
+// callDelegate runs another verb of one delegate and logs it.
+func (a *attachment) callDelegate(ctx context.Context, runner *delegate.Runner, verb string, d netconf.Delegate, in netconf.Inputs) error {
+	attrs, start := a.logBegin("delegate "+verb, d), time.Now()
+	err := runner.Run(ctx, verb, d, in)
+	a.logEnd("delegate "+verb, start, err, attrs)
 	return err
 }
 
-func addresses(result types.Result) []string {
-	list := []string{}
-	current, err := types100.NewResultFromResult(result)
-	if err != nil {
-		return list
+func (a *attachment) logBegin(what string, d netconf.Delegate) []slog.Attr {
+	if a.log == nil {
+		return nil
 	}
-	for _, ip := range current.IPs {
-		list = append(list, ip.Address.String())
+	types := make([]string, len(d.Plugins))
+	for i, p := range d.Plugins {
+		types[i] = p.Type
 	}
-	return list
+	attrs := []slog.Attr{
+		slog.String("container", a.key.ContainerID), slog.Int("delegate", d.Index),
+		slog.String("ifname", d.IfName), slog.Any("types", types),
+	}
+	a.log.Begins(what, attrs...)
+	return attrs
 }

@@ -6,36 +6,36 @@ package multus
 import (
 	"context"
 
-	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/types"
+	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/lock"
+	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/record"
 )
 
-// errUnavailable is the code of a plugin that could not serve an ADD: see the
-// CNI spec, section 2, "STATUS".
-const errUnavailable = 50
-
-// Status tells whether an ADD could succeed: the binaries are there, a record
-// can be written, and no delegate says otherwise.
-func (m *Multus) Status(ctx context.Context, args *skel.CmdArgs) error {
-	conf, err := m.parse(args.StdinData)
+// status reports whether an ADD could succeed: the binaries are there, a record
+// can be written and locked, and no delegate says otherwise.
+func (c *call) status(ctx context.Context) error {
+	if c.confErr != nil {
+		return c.confErr
+	}
+	delegates, err := c.conf.Plan("")
 	if err != nil {
 		return err
 	}
-	if err := conf.Plan(""); err != nil {
-		return err
-	}
-	a := m.attachment(conf, "", "", m.Env)
-	for i := range conf.Delegates {
-		if err := a.runner.Find(&conf.Delegates[i]); err != nil {
-			return types.NewError(errUnavailable, err.Error(), "")
+	a := c.attachment(record.Key{}, c.Env, nil)
+	for _, d := range delegates {
+		if err := a.runner.Find(d); err != nil {
+			return cnierror.WithCode(cnierror.CodeUnavailable, err)
 		}
 	}
 	if err := a.store.Probe(); err != nil {
-		return types.NewError(errUnavailable, err.Error(), "")
+		return cnierror.WithCode(cnierror.CodeUnavailable, err)
 	}
-	for i := range conf.Delegates {
-		d := &conf.Delegates[i]
-		if err := a.logged("STATUS", d, nil, func() error { return a.runner.Status(ctx, d) }); err != nil {
+	if err := lock.Probe(a.store.Dir); err != nil {
+		return cnierror.WithCode(cnierror.CodeUnavailable, err)
+	}
+	for _, d := range delegates {
+		if err := a.callDelegate(ctx, a.runner, "STATUS", d, netconf.Inputs{}); err != nil {
 			return err
 		}
 	}

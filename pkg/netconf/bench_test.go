@@ -37,11 +37,12 @@ func BenchmarkRequest(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := conf.Plan("eth0"); err != nil {
+	delegates, err := conf.Plan("eth0")
+	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for range b.N {
-		conf.Delegates[1].Request(0, Inputs{PrevResult: []byte(`{"ips":[]}`)})
+		delegates[1].Request(0, Inputs{PrevResult: []byte(`{"ips":[]}`)})
 	}
 }

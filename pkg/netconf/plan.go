@@ -4,77 +4,99 @@
 package netconf
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/containernetworking/cni/pkg/types"
+
+	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/rawjson"
 )
 
-// Plan gives every delegate its interface name and, where it has none, its
-// network name.
+// Plan returns the delegates with the interface name and the network name that
+// each of them gets.
 //
 // The primary gets ifname, which is CNI_IFNAME, and the conf's own name. The
-// secondaries get net0, net1, ... in list order, and <name>-<ifname>:
-// host-local's round robin and the ipMasq chains of ptp and bridge are keyed
-// by network name and container id, so that delegates of one name would share
-// an address cursor and tear down each other's rules. (2017 handed them no
-// name.)
+// secondaries get net0, net1, ... in list order, but for those that name their
+// interface themselves, and <name>-<interface>: host-local's round robin and
+// the ipMasq chains of ptp and bridge are keyed by network name and container
+// id, so that delegates of one name would share an address cursor and remove
+// each other's rules. (2017 handed them no name.)
 //
-// It returns an error when ifname is the name of a secondary's interface.
-func (c *Conf) Plan(ifname string) error {
+// It returns an error when ifname is the name of a secondary's interface: of
+// code 7 when the conf gives that name, else of code 4.
+func (c *Conf) Plan(ifname string) ([]Delegate, error) {
+	delegates := planned(c.Delegates, ifname)
+	for i := range delegates {
+		d := &delegates[i]
+		switch {
+		case d.Primary:
+			d.Name = cmp.Or(d.Name, c.Name)
+			continue
+		case d.IfName == ifname && c.Delegates[i].IfName != "":
+			return nil, cnierror.New(types.ErrInvalidNetworkConfig,
+				"delegate %d: \"ifname\" %q is the interface of the primary, CNI_IFNAME: choose another one", i, ifname)
+		case d.IfName == ifname:
+			return nil, cnierror.New(types.ErrInvalidEnvironmentVariables,
+				"CNI_IFNAME=%s is the name that delegate %d gets: choose another one for the primary", ifname, i)
+		}
+		d.Name = cmp.Or(d.Name, c.Name+"-"+d.IfName)
+	}
+	return delegates, nil
+}
+
+// planned returns the delegates with their interface names.
+func planned(delegates []Delegate, ifname string) []Delegate {
+	plan := slices.Clone(delegates)
 	secondaries := 0
-	for i := range c.Delegates {
-		d := &c.Delegates[i]
-		name := c.Name
+	for i := range plan {
+		d := &plan[i]
 		if d.Primary {
 			d.IfName = ifname
-		} else {
+			continue
+		}
+		if d.IfName == "" {
 			d.IfName = "net" + strconv.Itoa(secondaries)
-			name += "-" + d.IfName
-			secondaries++
 		}
-		if d.Name == "" {
-			d.Name = name
-		}
+		secondaries++
 	}
-	for i, d := range c.Delegates {
-		if !d.Primary && d.IfName == ifname {
-			return types.NewError(types.ErrInvalidEnvironmentVariables,
-				"CNI_IFNAME="+ifname+" is the name that delegate "+strconv.Itoa(i)+" gets: choose another one for the primary", "")
-		}
-	}
-	return nil
+	return plan
 }
 
 // Inputs is what the request of one call holds beside the configuration.
 // Zero fields are left out.
 type Inputs struct {
-	RuntimeConfig    Object          // of the whole attachment; the plugin gets its share
+	RuntimeConfig    rawjson.Object  // of the whole attachment; the plugin gets its share
 	PrevResult       json.RawMessage // in the plugin's own CNI version
 	ValidAttachments json.RawMessage // for GC only
 }
 
 // Request returns what the i-th plugin of the delegate reads from stdin: its
 // own configuration with what the CNI spec derives (section 3, "Deriving
-// request configuration from plugin configuration").
-func (d *Delegate) Request(i int, in Inputs) []byte {
-	p := &d.Plugins[i]
-	request := p.Config.without("masterplugin", "capabilities")
+// request configuration from plugin configuration"), less the keys that are
+// for multus. A delegate's "ifname" is one of these, as "masterplugin" is: the
+// plugin gets that name as CNI_IFNAME.
+func (d Delegate) Request(i int, in Inputs) []byte {
+	p := d.Plugins[i]
+	request := p.Config.Without("masterplugin", "ifname", "capabilities")
 	if d.List || isUnset(request.Get("name")) {
-		request = request.set("name", quote(d.Name))
+		request = request.Set("name", rawjson.Quote(d.Name))
 	}
 	if d.List || p.Inherited || isUnset(request.Get("cniVersion")) {
-		request = request.set("cniVersion", quote(p.CNIVersion))
+		request = request.Set("cniVersion", rawjson.Quote(p.CNIVersion))
 	}
 	if share := p.runtimeConfig(in.RuntimeConfig); len(share) > 0 {
 		text, _ := share.MarshalJSON() // never fails: it only joins text
-		request = request.set("runtimeConfig", text)
+		request = request.Set("runtimeConfig", text)
 	}
 	if in.PrevResult != nil {
-		request = request.set("prevResult", in.PrevResult)
+		request = request.Set("prevResult", in.PrevResult)
 	}
-	if in.ValidAttachments != nil {
-		request = request.set("cni.dev/valid-attachments", in.ValidAttachments)
+	if in.ValidAttachments != nil { // both keys, as from libcni: plugins of 2024 know the second one
+		request = request.Set("cni.dev/valid-attachments", in.ValidAttachments)
+		request = request.Set("cni.dev/attachments", in.ValidAttachments)
 	}
 	text, _ := request.MarshalJSON()
 	return text
@@ -82,24 +104,20 @@ func (d *Delegate) Request(i int, in Inputs) []byte {
 
 // runtimeConfig picks what the plugin declares itself capable of. No key is
 // known by name: conventions grow without us.
-func (p *Plugin) runtimeConfig(all Object) Object {
+func (p Plugin) runtimeConfig(all rawjson.Object) rawjson.Object {
 	m := p.Config.Get("capabilities")
 	if m == nil || len(all) == 0 {
 		return nil
 	}
-	capabilities, err := parseObject(m.Value, 0)
-	if err != nil { // not reachable: Parse refuses it
+	capabilities, err := rawjson.ParseObject(m.Value, m.Pos)
+	if err != nil { // null: Parse refuses everything else
 		return nil
 	}
-	var share Object
+	var share rawjson.Object
 	for _, entry := range all {
 		if c := capabilities.Get(entry.Key); c != nil && string(c.Value) == "true" {
 			share = append(share, entry)
 		}
 	}
 	return share
-}
-
-func isUnset(m *Member) bool {
-	return m == nil || string(m.Value) == `""`
 }

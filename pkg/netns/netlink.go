@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,47 @@ func (n *Netns) Request(kind uint16, flags int, body []byte) ([][]byte, error) {
 	}
 }
 
+// Watch starts to collect what Replacements returns.
+func (n *Netns) Watch() error {
+	if n.watch >= 0 {
+		return nil
+	}
+	socket, err := visit(n.file, unix.Setns)
+	if err != nil {
+		return err
+	}
+	groups := uint32(1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1))
+	if err := unix.Bind(socket, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+		_ = unix.Close(socket)
+		return os.NewSyscallError("bind", err)
+	}
+	n.watch = socket
+	return nil
+}
+
+// Replacements returns the bodies of the RTM_NEWROUTE messages about routes
+// that have replaced others (NLM_F_REPLACE) since Watch or since the last call.
+// When too many routes have changed, the kernel drops messages.
+func (n *Netns) Replacements() ([][]byte, error) {
+	var found [][]byte
+	for {
+		messages, err := n.receive(n.watch, unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return found, nil
+		case errors.Is(err, unix.ENOBUFS): // messages were dropped
+			continue
+		case err != nil:
+			return nil, err
+		}
+		for _, m := range messages {
+			if m.Header.Type == unix.RTM_NEWROUTE && m.Header.Flags&unix.NLM_F_REPLACE != 0 {
+				found = append(found, slices.Clone(m.Data))
+			}
+		}
+	}
+}
+
 func (n *Netns) exchange(kind uint16, flags int, body []byte) ([][]byte, error) {
 	n.seq++
 	message := make([]byte, unix.SizeofNlMsghdr+len(body))
@@ -55,7 +97,7 @@ func (n *Netns) exchange(kind uint16, flags int, body []byte) ([][]byte, error) 
 	var replies [][]byte
 	var interrupted error
 	for {
-		messages, err := n.receive()
+		messages, err := n.receive(n.socket, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -72,14 +114,14 @@ func (n *Netns) exchange(kind uint16, flags int, body []byte) ([][]byte, error) 
 			case unix.NLMSG_DONE:
 				return replies, errors.Join(errorOf(m), interrupted)
 			}
-			replies = append(replies, append([]byte(nil), m.Data...))
+			replies = append(replies, slices.Clone(m.Data))
 		}
 	}
 }
 
-func (n *Netns) receive() ([]syscall.NetlinkMessage, error) {
+func (n *Netns) receive(socket, flags int) ([]syscall.NetlinkMessage, error) {
 	size, err := ignoringEINTR(func() (int, error) {
-		size, _, err := unix.Recvfrom(n.socket, n.buffer[:], unix.MSG_TRUNC)
+		size, _, err := unix.Recvfrom(socket, n.buffer[:], flags|unix.MSG_TRUNC)
 		return size, err
 	})
 	if err != nil {

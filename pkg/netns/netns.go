@@ -33,6 +33,7 @@ type Netns struct {
 	file   int
 	inode  inode
 	socket int
+	watch  int // socket of Watch, -1 without
 	seq    uint32
 	buffer [maxReply]byte // of the reply that is being read
 }
@@ -44,7 +45,7 @@ func Open(path string, allowOwn bool) (*Netns, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Netns{file: file, socket: -1}
+	n := &Netns{file: file, socket: -1, watch: -1}
 	if err := n.connect(allowOwn); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("open the network namespace at %s: %w", path, err)
@@ -76,9 +77,10 @@ func (n *Netns) connect(allowOwn bool) (err error) {
 
 // Close releases the namespace.
 func (n *Netns) Close() {
-	_ = unix.Close(n.file)
-	if n.socket >= 0 {
-		_ = unix.Close(n.socket)
+	for _, file := range []int{n.file, n.socket, n.watch} {
+		if file >= 0 {
+			_ = unix.Close(file)
+		}
 	}
 }
 

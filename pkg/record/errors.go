@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -37,6 +39,18 @@ func (e *DamagedError) Quarantine() error {
 		return fmt.Errorf("quarantine the record: %w", err)
 	}
 	return nil
+}
+
+// unreadable returns the error for a record that exists and could not be read.
+// For want of descriptors or memory a good one could not be read either: it is
+// not damaged and must not be quarantined.
+func unreadable(path string, err error) error {
+	for _, shortage := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, shortage) {
+			return fmt.Errorf("read the record: %w", err)
+		}
+	}
+	return &DamagedError{path, err}
 }
 
 // NewerError is returned for a record of a format that this multus does not

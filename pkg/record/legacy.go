@@ -60,7 +60,7 @@ func (s Store) LoadLegacy(containerID string) (*Legacy, error) {
 		return nil, ErrNotExist
 	}
 	if err != nil {
-		return nil, &DamagedError{path, err}
+		return nil, unreadable(path, err)
 	}
 	legacy, err := decodeLegacy(text)
 	if err != nil {

@@ -66,6 +66,9 @@ type Record struct {
 	// DefaultRoute holds the interface through which the pod's default route of
 	// a family, "ipv4" or "ipv6", leads. A family without one has no entry.
 	DefaultRoute map[string]string `json:"defaultRoute,omitempty"`
+	// TakenRoutes are default routes that delegates installed and multus removed,
+	// as defaultroute.Keeper.Taken has them.
+	TakenRoutes []string `json:"takenRoutes,omitempty"`
 }
 
 // Delegate is one delegate of an attachment and what its ADD returned.

@@ -96,7 +96,7 @@ func (s Store) Load(key Key) (*Record, error) {
 		return nil, ErrNotExist
 	}
 	if err != nil {
-		return nil, &DamagedError{path, err}
+		return nil, unreadable(path, err)
 	}
 	r, err := decode(text, key)
 	var newer newerFormat

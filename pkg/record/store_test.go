@@ -354,6 +354,31 @@ func TestLoadRefusesAnUnsafeFile(t *testing.T) {
 	}
 }
 
+// A process that has too many files open cannot read a record. That does not
+// make the record a damaged one, which a DEL would rename.
+func TestTooManyOpenFilesIsNoDamage(t *testing.T) {
+	s := newStore(t)
+	save(t, s, newRecord())
+	place(t, s, "2017.json", "c1")
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Load(key)
+	_, legacyErr := s.LoadLegacy("c1")
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{err, legacyErr} {
+		if !errors.Is(err, unix.EMFILE) || errors.As(err, new(*DamagedError)) {
+			t.Errorf("got error %v, want EMFILE and no *DamagedError", err)
+		}
+	}
+}
+
 func TestProbe(t *testing.T) {
 	s := newStore(t)
 	killed := filepath.Join(s.Dir, "probe"+tempSuffix)

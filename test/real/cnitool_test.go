@@ -67,8 +67,8 @@ func (n *node) cnitoolRuns(t *testing.T, version string) {
 		eth0 veth 10.3.0.2/24 fd00:3::2/64
 		net0 veth 10.1.0.2/24 fd00:1::2/64
 		net1 veth 10.2.0.2/24 fd00:2::2/64
-		default via 10.3.0.1 dev eth0
-		default via fd00:3::1 dev eth0`)
+		via 10.3.0.1 dev eth0
+		via fd00:3::1 dev eth0`)
 	if _, err := cnitool("check"); version == "0.3.1" {
 		if err == nil || !strings.Contains(err.Error(), `"0.3.1" does not support the CHECK command`) {
 			t.Errorf("check: %v, want libcni's word that 0.3.1 has none", err)

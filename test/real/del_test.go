@@ -4,14 +4,10 @@
 package real
 
 import (
-	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // kinds are delegates of one interface, IPv4 only since nothing here depends
@@ -25,30 +21,6 @@ var kinds = map[string]string{
 }
 
 const hostLocal4 = `"ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}`
-
-// TestDelAgain: DEL is a success any number of times, the pod's network
-// namespace still there, and gone.
-func TestDelAgain(t *testing.T) {
-	t.Parallel()
-	for name, delegate := range kinds {
-		t.Run(name, func(t *testing.T) {
-			inNode(t, func(t *testing.T, n *node) {
-				n.veth(t, "up1", "wire1")
-				before := n.snapshot(t)
-				p := n.pod(t, "pod1")
-				c := conf("1.0.0", primary(delegate))
-				n.mustAdd(t, p, c)
-				for range 2 {
-					n.must(t, "DEL", p, c)
-					n.nothingLeft(t, before, p)
-				}
-				p.vanish(t)
-				n.must(t, "DEL", p, c)
-				n.nothingLeft(t, before, p)
-			})
-		})
-	}
-}
 
 // netnsGone is what is left when CNI_NETNS is empty, or names nothing, by no
 // fault of multus.
@@ -117,84 +89,6 @@ func TestNetnsGone(t *testing.T) {
 			})
 		}
 	}
-}
-
-// TestConfChanged: DEL undoes what ADD did, whatever the conf says by now.
-func TestConfChanged(t *testing.T) {
-	inNode(t, func(t *testing.T, n *node) {
-		before := n.snapshot(t)
-		p := n.pod(t, "pod1")
-		n.mustAdd(t, p, conf("1.0.0", `{"type": "ptp", "name": "other", `+hostLocal4+`}`, primary(kinds["bridge"])))
-		n.must(t, "DEL", p, conf("0.4.0", primary(`{"type": "macvlan", "master": "nothing"}`)))
-		n.nothingLeft(t, before, p)
-	})
-}
-
-// TestReboot: podman keeps a container's id over a reboot, and so there is a
-// record of a pod that has gone. ADD releases what that one had. The kernel
-// gives numbers of network namespaces that have gone to new ones.
-func TestReboot(t *testing.T) {
-	t.Parallel()
-	for _, place := range []string{"another path", "the same path"} {
-		t.Run(place, func(t *testing.T) {
-			inNode(t, func(t *testing.T, n *node) {
-				before := n.snapshot(t)
-				n.veth(t, "up1", "wire1")
-				c := conf("1.0.0", `{"type": "ptp", "name": "other", `+hostLocal4+`}`, primary(kinds["macvlan"]))
-				old, p := n.pod(t, "pod1"), n.pod(t, "pod2")
-				number := old.number(t)
-				n.mustAdd(t, old, c)
-				n.vanish(t, old, before)
-				if p.id = old.id; place == "the same path" {
-					p.vanish(t)
-					p = n.pod(t, "pod1")
-					n.renumber(t, number, p.number(t))
-				}
-				n.mustAdd(t, p, c)
-				equal(t, "pod", p.text(t), `
-					eth0 macvlan 10.1.0.3/24
-					net0 veth 10.1.0.3/24`)
-				for _, line := range before.diff(n.snapshot(t)) {
-					if strings.HasSuffix(line, "/10.1.0.2") {
-						t.Errorf("a lease from before the reboot: %s", line)
-					}
-				}
-				n.must(t, "DEL", p, c)
-				n.ip(t, "link del up1")
-				n.nothingLeft(t, before, p)
-			})
-		})
-	}
-}
-
-// renumber changes the number of a network namespace in the record of pod1, so
-// that it is what would stand there if the kernel had used the number again.
-// It mostly has, unless other tests run beside this one.
-func (n *node) renumber(t *testing.T, before, after uint64) {
-	t.Helper()
-	const record = "/var/lib/cni/multus/net:pod1:eth0.json"
-	text, err := os.ReadFile(record)
-	if err != nil {
-		t.Fatal(err)
-	}
-	was := strconv.FormatUint(before, 10)
-	if !strings.Contains(string(text), was) {
-		t.Fatalf("the record does not say that the network namespace is %s: %s", was, text)
-	}
-	changed := strings.ReplaceAll(string(text), was, strconv.FormatUint(after, 10))
-	if err := os.WriteFile(record, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// number returns what the kernel calls the pod's network namespace.
-func (p *pod) number(t *testing.T) uint64 {
-	t.Helper()
-	var st unix.Stat_t
-	if err := unix.Stat(p.netns, &st); err != nil {
-		t.Fatal(err)
-	}
-	return st.Ino
 }
 
 // vanish takes the pod's network namespace away and waits until the kernel has

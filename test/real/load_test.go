@@ -222,14 +222,8 @@ func TestLoadDelegates(t *testing.T) {
 			if links := p.links(t); len(links) != count {
 				t.Errorf("%d interfaces, want %d: %v", len(links), count, links)
 			}
-			var defaults []string
-			for line := range strings.Lines(p.text(t)) {
-				if strings.HasPrefix(line, "default") {
-					defaults = append(defaults, strings.TrimSpace(line))
-				}
-			}
-			want := []string{fmt.Sprintf("default via 10.%d.0.1 dev eth0", count/2+1)}
-			if !slices.Equal(defaults, want) {
+			want := []string{fmt.Sprintf("via 10.%d.0.1 dev eth0", count/2+1)}
+			if defaults := p.defaults(t); !slices.Equal(defaults, want) {
 				t.Errorf("default routes %q, want %q", defaults, want)
 			}
 		}

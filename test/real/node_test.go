@@ -25,6 +25,8 @@ import (
 	"github.com/containernetworking/plugins/pkg/netlinksafe"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"multus-cni/test/sandbox"
 )
 
 const (
@@ -251,13 +253,11 @@ func (p *programs) find(t *testing.T) error {
 	return nil
 }
 
-// waitFor waits until a condition holds, as long as anything here may take.
+// waitFor waits until a condition holds.
 func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
+	if err := sandbox.WaitFor(what, holds); err != nil {
+		t.Fatal(err)
 	}
 }
 

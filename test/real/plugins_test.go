@@ -32,6 +32,14 @@ func static(network int) string {
 		"routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}`, network)
 }
 
+// threeNetworks is a conf of a bridge and a ptp, and another ptp, the primary.
+func threeNetworks(cniVersion string) string {
+	return conf(cniVersion,
+		`{"type": "bridge", "bridge": "br1", "isGateway": true, `+hostLocal(1)+`}`,
+		`{"type": "ptp", `+hostLocal(2)+`}`,
+		primary(`{"type": "ptp", `+hostLocal(3)+`}`))
+}
+
 // withoutRoutes is for a plugin that brings the default routes itself.
 func withoutRoutes(ipam string) string {
 	before, _, _ := strings.Cut(ipam, `"routes"`)
@@ -88,145 +96,86 @@ func (l *lifecycle) test(t *testing.T) {
 // static. Both want to be the default route.
 func TestPlugins(t *testing.T) {
 	t.Parallel()
-	const leases = `file /var/lib/cni/networks/net-net0/10\.1\.0\.2$`
-	const lease6 = `file /var/lib/cni/networks/net-net0/fd00:1::2$`
-	for name, test := range map[string]*lifecycle{
-		"ptp": {
-			conf: conf("1.0.0",
-				`{"type": "ptp", "ipMasq": true, `+hostLocal(1)+`}`,
-				primary(`{"type": "ptp", "ipMasq": true, `+static(2)+`}`)),
-			result: `
-				veth on the node
+	const (
+		leases     = `file /var/lib/cni/networks/net-net0/10\.1\.0\.2$`
+		leases6    = `file /var/lib/cni/networks/net-net0/fd00:1::2$`
+		masquerade = `iptables nat -A CNI-\w+ .*MASQUERADE`
+	)
+	// dual is the lifecycle of two delegates of both families.
+	dual := func(kind, net0, last, host string, attached ...string) *lifecycle {
+		return &lifecycle{
+			conf: conf("1.0.0", net0, primary(last)),
+			result: host + `
 				eth0
 				10.2.0.9/24 via 10.2.0.1
 				fd00:2::9/64 via fd00:2::1
 				route 0.0.0.0/0
 				route ::/0`,
-			pod: `
-				eth0 veth 10.2.0.9/24 fd00:2::9/64
-				net0 veth 10.1.0.2/24 fd00:1::2/64
-				default via 10.2.0.1 dev eth0
-				default via fd00:2::1 dev eth0`,
-			attached: []string{
-				leases, lease6, `link veth\w+ veth`, `route 10\.1\.0\.2/32 `, `route fd00:2::9/128 `,
-				`iptables nat -A CNI-\w+ .*MASQUERADE`, `ip6tables nat -A CNI-\w+ .*MASQUERADE`,
-			},
-			running: func(t *testing.T, _ *node, p *pod) {
-				mustPing(t, "10.1.0.2", "fd00:1::2", "10.2.0.9", "fd00:2::9")
-				p.mustPing(t, "10.1.0.1", "fd00:1::1", "10.2.0.1", "fd00:2::1")
-			},
-		},
-		"ptp with nftables": {
-			conf: conf("1.0.0",
-				`{"type": "ptp", "ipMasq": true, "ipMasqBackend": "nftables", `+hostLocal(1)+`}`,
-				primary(`{"type": "ptp", "ipMasq": true, "ipMasqBackend": "nftables", `+static(2)+`}`)),
-			result: `
-				veth on the node
-				eth0
-				10.2.0.9/24 via 10.2.0.1
-				fd00:2::9/64 via fd00:2::1
-				route 0.0.0.0/0
-				route ::/0`,
-			pod: `
-				eth0 veth 10.2.0.9/24 fd00:2::9/64
-				net0 veth 10.1.0.2/24 fd00:1::2/64
-				default via 10.2.0.1 dev eth0
-				default via fd00:2::1 dev eth0`,
-			attached: []string{leases, lease6, `nft inet cni_plugins_masquerade .*masquerade`},
-		},
-		"bridge": {
-			conf: conf("1.0.0",
-				`{"type": "bridge", "bridge": "br1", "isGateway": true, "ipMasq": true, `+hostLocal(1)+`}`,
-				primary(`{"type": "bridge", "bridge": "br2", "isDefaultGateway": true, "ipMasq": true, `+withoutRoutes(static(2))+`}`)),
-			result: `
-				br2 on the node
-				veth on the node
-				eth0
-				10.2.0.9/24 via 10.2.0.1
-				fd00:2::9/64 via fd00:2::1
-				route 0.0.0.0/0
-				route ::/0`,
-			pod: `
-				eth0 veth 10.2.0.9/24 fd00:2::9/64
-				net0 veth 10.1.0.2/24 fd00:1::2/64
-				default via 10.2.0.1 dev eth0
-				default via fd00:2::1 dev eth0`,
-			attached: []string{leases, lease6, `link br1 bridge`, `iptables nat -A CNI-\w+ .*MASQUERADE`},
-			running: func(t *testing.T, _ *node, p *pod) {
-				settle(t)
-				mustPing(t, "10.1.0.2", "fd00:1::2", "10.2.0.9", "fd00:2::9")
-			},
-		},
-		"macvlan": {
-			prepare: func(t *testing.T, n *node) {
-				n.veth(t, "up1", "wire1")
-				n.ip(t, "addr add 10.2.0.1/24 dev wire1")
-				n.ip(t, "addr add fd00:2::1/64 dev wire1 nodad")
-			},
-			conf: conf("1.0.0",
-				`{"type": "macvlan", "master": "up1", `+hostLocal(1)+`}`,
-				primary(`{"type": "macvlan", "master": "up1", `+static(2)+`}`)),
-			result: `
-				eth0
-				10.2.0.9/24 via 10.2.0.1
-				fd00:2::9/64 via fd00:2::1
-				route 0.0.0.0/0
-				route ::/0`,
-			pod: `
-				eth0 macvlan 10.2.0.9/24 fd00:2::9/64
-				net0 macvlan 10.1.0.2/24 fd00:1::2/64
-				default via 10.2.0.1 dev eth0
-				default via fd00:2::1 dev eth0`,
-			attached: []string{leases, lease6},
-			running: func(t *testing.T, _ *node, p *pod) {
-				p.mustPing(t, "10.2.0.1", "fd00:2::1")
-			},
-		},
-		"host-device": {
-			prepare: func(t *testing.T, n *node) {
-				n.veth(t, "vf1", "wire1")
-				n.veth(t, "vf2", "wire2")
-				n.ip(t, "addr add 10.2.0.1/24 dev wire2")
-				n.ip(t, "addr add fd00:2::1/64 dev wire2 nodad")
-			},
-			conf: conf("1.0.0",
-				`{"type": "host-device", "device": "vf1", `+hostLocal(1)+`}`,
-				primary(`{"type": "host-device", "device": "vf2", `+static(2)+`}`)),
-			result: `
-				eth0
-				10.2.0.9/24 via 10.2.0.1
-				fd00:2::9/64 via fd00:2::1
-				route 0.0.0.0/0
-				route ::/0`,
-			pod: `
-				eth0 veth 10.2.0.9/24 fd00:2::9/64
-				net0 veth 10.1.0.2/24 fd00:1::2/64
-				default via 10.2.0.1 dev eth0
-				default via fd00:2::1 dev eth0`,
-			attached: []string{leases, lease6, `link vf1 veth`, `link vf2 veth`}, // "- link": they are in the pod
-			running: func(t *testing.T, _ *node, p *pod) {
-				mustPing(t, "10.2.0.9", "fd00:2::9")
-			},
-		},
-		"tap": { // IPv4 only: nobody is at the other end, and the plugin waits ten seconds for IPv6 addresses
-			conf: conf("1.0.0",
-				`{"type": "tap", "multiQueue": true, "ipam": {"type": "host-local",
-					"subnet": "10.1.0.0/24", "routes": [{"dst": "0.0.0.0/0"}]}}`,
-				primary(`{"type": "tap", "multiQueue": true, "ipam": {"type": "static",
-					"addresses": [{"address": "10.2.0.9/24", "gateway": "10.2.0.1"}], "routes": [{"dst": "0.0.0.0/0"}]}}`)),
-			result: `
-				eth0
-				10.2.0.9/24 via 10.2.0.1
-				route 0.0.0.0/0`,
-			pod: `
-				eth0 tuntap 10.2.0.9/24
-				net0 tuntap 10.1.0.2/24
-				default via 10.2.0.1 dev eth0`,
-			attached: []string{leases},
-		},
-	} {
-		t.Run(name, test.test)
+			pod: strings.ReplaceAll(`
+				eth0 KIND 10.2.0.9/24 fd00:2::9/64
+				net0 KIND 10.1.0.2/24 fd00:1::2/64
+				via 10.2.0.1 dev eth0
+				via fd00:2::1 dev eth0`, "KIND", kind),
+			attached: append(attached, leases, leases6),
+		}
 	}
+	ptp := dual("veth", `{"type": "ptp", "ipMasq": true, `+hostLocal(1)+`}`, `{"type": "ptp", "ipMasq": true, `+static(2)+`}`,
+		"veth on the node", `link veth\w+ veth`, `route 10\.1\.0\.2/32 `, `route fd00:2::9/128 `, masquerade, "ip6tables"+masquerade[8:])
+	ptp.running = func(t *testing.T, _ *node, p *pod) {
+		mustPing(t, "10.1.0.2", "fd00:1::2", "10.2.0.9", "fd00:2::9")
+		p.mustPing(t, "10.1.0.1", "fd00:1::1", "10.2.0.1", "fd00:2::1")
+	}
+	nftables := dual("veth", `{"type": "ptp", "ipMasq": true, "ipMasqBackend": "nftables", `+hostLocal(1)+`}`,
+		`{"type": "ptp", "ipMasq": true, "ipMasqBackend": "nftables", `+static(2)+`}`,
+		"veth on the node", `nft inet cni_plugins_masquerade .*masquerade`)
+
+	bridge := dual("veth", `{"type": "bridge", "bridge": "br1", "isGateway": true, "ipMasq": true, `+hostLocal(1)+`}`,
+		`{"type": "bridge", "bridge": "br2", "isDefaultGateway": true, "ipMasq": true, `+withoutRoutes(static(2))+`}`,
+		"br2 on the node\nveth on the node", `link br1 bridge`, masquerade)
+	bridge.running = func(t *testing.T, _ *node, _ *pod) {
+		settle(t)
+		mustPing(t, "10.1.0.2", "fd00:1::2", "10.2.0.9", "fd00:2::9")
+	}
+
+	macvlan := dual("macvlan", `{"type": "macvlan", "master": "up1", `+hostLocal(1)+`}`, `{"type": "macvlan", "master": "up1", `+static(2)+`}`, "")
+	macvlan.prepare = func(t *testing.T, n *node) { n.wire(t, "up1") }
+	macvlan.running = func(t *testing.T, _ *node, p *pod) { p.mustPing(t, "10.2.0.1", "fd00:2::1") }
+
+	device := dual("veth", `{"type": "host-device", "device": "vf1", `+hostLocal(1)+`}`, `{"type": "host-device", "device": "vf2", `+static(2)+`}`, "",
+		`link vf1 veth`, `link vf2 veth`) // "- link": they are in the pod
+	device.prepare = func(t *testing.T, n *node) {
+		n.veth(t, "vf1", "wire1")
+		n.wire(t, "vf2")
+	}
+	device.running = func(t *testing.T, _ *node, _ *pod) { mustPing(t, "10.2.0.9", "fd00:2::9") }
+
+	tap := &lifecycle{ // IPv4 only: nobody is at the other end, and the plugin waits ten seconds for IPv6 addresses
+		conf: conf("1.0.0",
+			`{"type": "tap", "multiQueue": true, `+pool(1)+`}`,
+			primary(`{"type": "tap", "multiQueue": true, `+pool(2)+`}`)),
+		result: `
+			eth0
+			10.2.0.2/16 via 10.2.0.1
+			route 0.0.0.0/0`,
+		pod: `
+			eth0 tuntap 10.2.0.2/16
+			net0 tuntap 10.1.0.2/16
+			via 10.2.0.1 dev eth0`,
+		attached: []string{leases},
+	}
+	for name, l := range map[string]*lifecycle{
+		"ptp": ptp, "ptp with nftables": nftables, "bridge": bridge, "macvlan": macvlan, "host-device": device, "tap": tap,
+	} {
+		t.Run(name, l.test)
+	}
+}
+
+// wire makes an interface at whose other end is the gateway of static(2).
+func (n *node) wire(t *testing.T, name string) {
+	t.Helper()
+	n.veth(t, name, "wire2")
+	n.ip(t, "addr add 10.2.0.1/24 dev wire2")
+	n.ip(t, "addr add fd00:2::1/64 dev wire2 nodad")
 }
 
 // TestList runs a list delegate, bridge, tuning and portmap, with the host
@@ -255,8 +204,8 @@ func TestList(t *testing.T) {
 			pod: `
 				eth0 veth 10.2.0.2/24 fd00:2::2/64
 				net0 veth 10.1.0.2/24 fd00:1::2/64
-				default via 10.2.0.1 dev eth0
-				default via fd00:2::1 dev eth0`,
+				via 10.2.0.1 dev eth0
+				via fd00:2::1 dev eth0`,
 			attached: []string{backend.rule, `iptables nat -A CNI-\w+ .*MASQUERADE`, `file /var/lib/cni/networks/net/10\.2\.0\.2$`},
 			running:  listRuns,
 		}
@@ -306,7 +255,7 @@ func (p *pod) serve(port int, address string) (string, error) {
 			_ = conn.Close()
 		}
 	}()
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", address, time.Minute)
 	if err != nil {
 		return "", err
 	}

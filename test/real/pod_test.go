@@ -9,15 +9,14 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/containernetworking/plugins/pkg/netlinksafe"
 	"github.com/containernetworking/plugins/pkg/ns"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	testpod "multus-cni/test/pod"
 )
 
 // pod is a network namespace on the node, and the container id that a runtime
@@ -60,100 +59,39 @@ func (p *pod) command(t *testing.T, args string) string {
 	return output(t, "nsenter", append([]string{"--net=" + p.netns}, strings.Fields(args)...)...)
 }
 
-// ip is all that ip(8) tells about the pod.
-func (p *pod) ip(t *testing.T) string {
-	t.Helper()
-	return p.command(t, "ip addr") + p.command(t, "ip route show table all") + p.command(t, "ip -6 route show table all")
-}
-
-// text describes the pod, a line each: its interfaces with kind and addresses,
-// without lo and link-local addresses; then its default routes, one line for
-// each next hop.
+// text describes the pod, a line each: its interfaces with kind and addresses;
+// then its default routes, one line for each next hop.
 func (p *pod) text(t *testing.T) string {
 	t.Helper()
+	links, err := testpod.ListLinks(p.netns)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var lines []string
-	p.inside(t, func() error {
-		links, err := netlinksafe.LinkList()
-		if err != nil {
-			return err
-		}
-		names := map[int]string{}
-		for _, link := range links {
-			attrs := link.Attrs()
-			names[attrs.Index] = attrs.Name
-			if attrs.Name == "lo" {
-				continue
-			}
-			line := attrs.Name + " " + link.Type()
-			for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-				addrs, err := netlinksafe.AddrList(link, family)
-				if err != nil {
-					return err
-				}
-				for _, a := range addrs {
-					if !a.IP.IsLinkLocalUnicast() {
-						line += " " + a.IPNet.String()
-					}
-				}
-			}
-			lines = append(lines, line)
-		}
-		defaults, err := defaultRoutes(names)
-		slices.Sort(lines)
-		lines = append(lines, defaults...)
-		return err
-	})
-	return strings.Join(lines, "\n")
+	for _, l := range links {
+		lines = append(lines, strings.Join(append([]string{l.Name, l.Type}, l.Addrs...), " "))
+	}
+	return strings.Join(append(lines, p.defaults(t)...), "\n")
+}
+
+// defaults describes the pod's default routes.
+func (p *pod) defaults(t *testing.T) []string {
+	t.Helper()
+	lines, err := testpod.Defaults(p.netns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
 }
 
 // links returns the names of the pod's interfaces, without lo.
 func (p *pod) links(t *testing.T) []string {
 	t.Helper()
-	var names []string
-	p.inside(t, func() error {
-		links, err := netlinksafe.LinkList()
-		for _, link := range links {
-			if name := link.Attrs().Name; name != "lo" {
-				names = append(names, name)
-			}
-		}
-		return err
-	})
-	return names
-}
-
-// defaultRoutes lists the default routes of all tables, one for each next hop,
-// IPv4 first.
-func defaultRoutes(names map[int]string) ([]string, error) {
-	var lines []string
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := netlinksafe.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range routes {
-			if r.Dst != nil {
-				if ones, _ := r.Dst.Mask.Size(); ones > 0 {
-					continue
-				}
-			}
-			if r.Type != unix.RTN_UNICAST {
-				continue // the kernel's own "unreachable" of lo
-			}
-			hops := r.MultiPath
-			if len(hops) == 0 {
-				hops = []*netlink.NexthopInfo{{LinkIndex: r.LinkIndex, Gw: r.Gw}}
-			}
-			for _, hop := range hops {
-				line := fmt.Sprintf("default via %v dev %s", hop.Gw, names[hop.LinkIndex])
-				if r.Table != unix.RT_TABLE_MAIN {
-					line += fmt.Sprintf(" table %d", r.Table)
-				}
-				lines = append(lines, line)
-			}
-		}
+	names, err := testpod.Names(p.netns)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return lines, nil
+	return names
 }
 
 // settle: see the function.
@@ -180,7 +118,7 @@ func ping(address string) error {
 		binary.BigEndian.PutUint16(message[2:], checksum(message))
 	}
 	received := make([]byte, 1500)
-	for try := 0; try < 10; try++ {
+	for range 120 { // a minute: a busy machine may take its time
 		if _, err = conn.Write(message); err != nil {
 			err = fmt.Errorf("ping %s: %w", address, err)
 			time.Sleep(100 * time.Millisecond)

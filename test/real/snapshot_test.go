@@ -16,9 +16,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/containernetworking/plugins/pkg/netlinksafe"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	testpod "multus-cni/test/pod"
 )
 
 // byDesign is what the reference plugins, and only they, leave behind after
@@ -83,46 +83,32 @@ func (s *snapshot) add(format string, args ...any) {
 }
 
 func (s *snapshot) links(t *testing.T) {
-	links, err := netlinksafe.LinkList()
+	links, err := testpod.ListLinks(testpod.Own)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, link := range links {
-		a := link.Attrs()
-		line := fmt.Sprintf("link %s %s", a.Name, link.Type())
-		if link.Type() != "bridge" { // its own follows its ports'
-			line += " " + a.HardwareAddr.String()
+	for _, l := range links {
+		line := fmt.Sprintf("link %s %s", l.Name, l.Type)
+		if l.Type != "bridge" { // its own follows its ports'
+			line += " " + l.MAC
 		}
-		if a.Alias != "" {
-			line += " alias " + a.Alias
+		if l.Alias != "" {
+			line += " alias " + l.Alias
 		}
 		s.add("%s", line)
-		addrs, err := netlinksafe.AddrList(link, netlink.FAMILY_ALL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, addr := range addrs {
-			if !addr.IP.IsLinkLocalUnicast() {
-				s.add("addr %s %s", a.Name, addr.IPNet)
-			}
+		for _, addr := range l.Addrs {
+			s.add("addr %s %s", l.Name, addr)
 		}
 	}
 }
 
 func (s *snapshot) routes(t *testing.T) {
-	routes, err := netlinksafe.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	routes, err := testpod.Routes(testpod.Own)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range routes {
-		if r.Dst != nil && r.Dst.IP.IsLinkLocalUnicast() {
-			continue
-		}
-		name := ""
-		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
-			name = link.Attrs().Name
-		}
-		s.add("route %v via %v dev %s", r.Dst, r.Gw, name)
+	for _, line := range routes {
+		s.add("route %s", line)
 	}
 }
 

@@ -14,13 +14,15 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"multus-cni/test/sandbox"
 )
 
 // runMultus is the command cni: it becomes multus, so that a signal to it is a
 // signal to multus.
 func runMultus() {
-	verb, conf, env, redirect := os.Args[1], os.Args[2], os.Environ(), ""
-	env = setenv(env, "CNI_COMMAND="+verb)
+	verb, conf, env, redirect, stderr := os.Args[1], os.Args[2], os.Environ(), "", ""
+	env = sandbox.Setenv(env, "CNI_COMMAND="+verb)
 	if verb == "STATUS" || verb == "GC" || verb == "VERSION" { // these concern no attachment
 		env = slices.DeleteFunc(env, func(kv string) bool {
 			key, _, _ := strings.Cut(kv, "=")
@@ -30,15 +32,23 @@ func runMultus() {
 	for _, arg := range os.Args[3:] {
 		if target, ok := strings.CutPrefix(arg, ">"); ok {
 			redirect = target
+		} else if target, ok := strings.CutPrefix(arg, "2>"); ok {
+			stderr = target
 		} else {
-			env = setenv(env, arg)
+			env = sandbox.Setenv(env, arg)
 		}
 	}
 	err := errors.Join(
-		os.WriteFile(filepath.Join(os.Getenv("WORK"), ".given.env"), environment(slices.Clone(env)), 0o600),
+		os.WriteFile(filepath.Join(os.Getenv("WORK"), ".given.env"), lines(env), 0o600),
 		stdin(conf, env),
 		stdout(redirect),
 	)
+	if err == nil && stderr != "" {
+		var fd int
+		if fd, err = unix.Open(stderr, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600); err == nil {
+			err = unix.Dup3(fd, 2, 0)
+		}
+	}
 	if err == nil {
 		err = unix.Exec(os.Getenv("MULTUS"), []string{"multus"}, env)
 	}
@@ -46,22 +56,11 @@ func runMultus() {
 	os.Exit(99)
 }
 
-func setenv(env []string, pair string) []string {
-	key, _, _ := strings.Cut(pair, "=")
-	env = slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, key+"=") })
-	return append(env, pair)
+// lines makes one text of an environment, as the fakes do with theirs.
+func lines(env []string) []byte {
+	env = slices.Sorted(slices.Values(env))
+	return []byte(strings.Join(env, "\n") + "\n")
 }
-
-func getenv(env []string, key string) string {
-	for _, kv := range env {
-		if value, ok := strings.CutPrefix(kv, key+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
-
-var variable = regexp.MustCompile(`\$[A-Z0-9_]+`)
 
 // stdin makes the conf our stdin. What stands for a variable is in a string.
 func stdin(conf string, env []string) error {
@@ -71,8 +70,8 @@ func stdin(conf string, env []string) error {
 		if err != nil {
 			return err
 		}
-		text = variable.ReplaceAllFunc(raw, func(name []byte) []byte {
-			quoted, _ := json.Marshal(getenv(env, string(name[1:])))
+		text = regexp.MustCompile(`\$[A-Z0-9_]+`).ReplaceAllFunc(raw, func(name []byte) []byte {
+			quoted, _ := json.Marshal(sandbox.Getenv(env, string(name[1:])))
 			return quoted[1 : len(quoted)-1]
 		})
 	}

@@ -8,66 +8,52 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/rogpeppe/go-internal/testscript"
-)
 
-const (
-	// patience is how long a scenario waits for what must happen.
-	patience = 30 * time.Second
-	// lookOn is how long `stuck` looks on at least. No machine is slow enough to
-	// make it fail a right multus.
-	lookOn = 200 * time.Millisecond
-	poll   = 2 * time.Millisecond
+	"multus-cni/test/pod"
+	"multus-cni/test/sandbox"
 )
-
-// scenario is the state of one script.
-type scenario struct {
-	work string // $WORK
-	dir  string // $FAKE: the log of the calls, and the fifos of those that are held
-	seen int    // how many lines of the log `calls` has shown
-	busy map[string]*os.File
-}
 
 type command = func(*testscript.TestScript, bool, []string)
 
 // commands are described in the package comment.
-var commands = map[string]command{
-	"error":    plain(1, 2, cmdError),
-	"details":  plain(1, 1, cmdDetails),
-	"refuses":  plain(1, 1, cmdRefuses),
-	"same-env": plain(1, 9, cmdSameEnv),
-	"cmpjson":  plain(2, 2, cmdCmpJSON),
-	"snapshot": plain(0, 0, cmdSnapshot),
-	"pod":      plain(2, 9, cmdPod),
-	"netns":    plain(1, 2, cmdNetns),
-	"plugins":  plain(1, 9, func(ts *testscript.TestScript, args []string) { ts.Check(state(ts).install(args)) }),
-	"await":    plain(1, 1, func(ts *testscript.TestScript, args []string) { state(ts).await(ts, args[0]) }),
-	"release":  plain(1, 1, func(ts *testscript.TestScript, args []string) { state(ts).release(ts, args[0]) }),
-	"stuck":    plain(0, 0, cmdStuck),
-	"signal":   plain(1, 1, cmdSignal),
-	"busy":     plain(1, 1, cmdBusy),
-	"idle":     plain(1, 1, cmdIdle),
-	"calls":    listing(func(s *scenario) ([]string, error) { return s.newCalls() }),
-	"records":  listing(func(s *scenario) ([]string, error) { return recordLines(recordDir) }),
-	"links":    listing(func(s *scenario) ([]string, error) { return linkLines("/run/netns/pod") }),
-	"defaults": listing(func(s *scenario) ([]string, error) { return defaultLines("/run/netns/pod") }),
+func commands() map[string]command {
+	on := func(do func(s *scenario, arg string) error) command {
+		return plain(1, 1, func(ts *testscript.TestScript, args []string) { ts.Check(do(state(ts), args[0])) })
+	}
+	return map[string]command{
+		"error":    plain(1, 2, cmdError),
+		"details":  plain(1, 1, cmdDetails),
+		"refuses":  plain(1, 1, cmdRefuses),
+		"same-env": plain(1, 9, cmdSameEnv),
+		"cmpjson":  plain(2, 2, cmdCmpJSON),
+		"snapshot": plain(0, 0, cmdSnapshot),
+		"pod":      plain(2, 9, func(ts *testscript.TestScript, args []string) { ts.Check(pod.Change(pod.Path, args[0], args[1:])) }),
+		"netns":    plain(1, 2, cmdNetns),
+		"plugins":  plain(1, 9, func(ts *testscript.TestScript, args []string) { ts.Check(state(ts).Install(args)) }),
+		"await":    on(func(s *scenario, name string) error { return s.Await(name) }),
+		"release":  on(func(s *scenario, name string) error { return s.Release(name) }),
+		"stuck":    plain(0, 0, cmdStuck),
+		"signal":   plain(1, 1, cmdSignal),
+		"busy":     plain(1, 1, cmdBusy),
+		"idle":     plain(1, 1, cmdIdle),
+		"calls":    listing(func(s *scenario) ([]string, error) { return s.NewCalls() }),
+		"calls-in-any-order": listing(func(s *scenario) ([]string, error) {
+			lines, err := s.NewCalls()
+			slices.Sort(lines)
+			return lines, err
+		}),
+		"records":  listing(func(*scenario) ([]string, error) { return sandbox.Records(sandbox.RecordDir) }),
+		"links":    listing(func(*scenario) ([]string, error) { return pod.Links(pod.Path) }),
+		"defaults": listing(func(*scenario) ([]string, error) { return pod.Defaults(pod.Path) }),
+	}
 }
-
-type stateKey struct{}
-
-func state(ts *testscript.TestScript) *scenario { return ts.Value(stateKey{}).(*scenario) }
 
 // plain makes a command of a function that takes a number of arguments.
 func plain(least, most int, f func(*testscript.TestScript, []string)) command {
@@ -97,57 +83,14 @@ func listing(lines func(*scenario) ([]string, error)) command {
 	}
 }
 
-// decodeError decodes stdout, which must be nothing but one CNI error.
-func decodeError(stdout string) (*cniError, error) {
-	e := &cniError{}
-	decoder := json.NewDecoder(strings.NewReader(stdout))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(e); err != nil {
-		return nil, fmt.Errorf("stdout is no CNI error: %w", err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("stdout is more than one document")
-	}
-	if e.CNIVersion == "" || e.Code == 0 || e.Msg == "" {
-		return nil, errors.New("stdout is an error that lacks cniVersion, code or msg")
-	}
-	return e, nil
-}
-
-type cniError struct {
-	CNIVersion string
-	Code       int
-	Msg        string
-	Details    string
-}
-
 func cmdError(ts *testscript.TestScript, args []string) {
-	ts.Check(checkError(ts.ReadFile("stdout"), args[0], strings.Join(args[1:], "")))
-}
-
-func checkError(stdout, wantCode, pattern string) error {
-	e, err := decodeError(stdout)
-	if err != nil {
-		return err
-	}
-	if strconv.Itoa(e.Code) != wantCode {
-		return fmt.Errorf("code %d, want %s: %s", e.Code, wantCode, e.Msg)
-	}
-	return match(pattern, e.Msg)
+	ts.Check(sandbox.CheckError(ts.ReadFile("stdout"), args[0], strings.Join(args[1:], "")))
 }
 
 func cmdDetails(ts *testscript.TestScript, args []string) {
-	e, err := decodeError(ts.ReadFile("stdout"))
+	e, err := sandbox.DecodeError(ts.ReadFile("stdout"))
 	ts.Check(err)
-	ts.Check(match(args[0], e.Details))
-}
-
-func match(pattern, text string) error {
-	ok, err := regexp.MatchString(pattern, text)
-	if err == nil && !ok {
-		err = fmt.Errorf("%q does not match %q", text, pattern)
-	}
-	return err
+	ts.Check(sandbox.Match(args[0], e.Details))
 }
 
 // cmdRefuses reports every line of the table that is wrong, not only the first.
@@ -163,7 +106,7 @@ func cmdRefuses(ts *testscript.TestScript, args []string) {
 		}
 		rows++
 		err := refused(ts, row)
-		if called, logErr := state(ts).newCalls(); logErr != nil || len(called) > 0 {
+		if called, logErr := state(ts).NewCalls(); logErr != nil || len(called) > 0 {
 			err = fmt.Errorf("called: %v %v", called, logErr)
 		}
 		if err != nil {
@@ -180,15 +123,12 @@ func cmdRefuses(ts *testscript.TestScript, args []string) {
 func refused(ts *testscript.TestScript, row []string) error {
 	cmd := exec.Command(ts.Getenv("MULTUS"))
 	cmd.Stdin = strings.NewReader(row[2])
-	cmd.Env = []string{"CNI_COMMAND=ADD"}
-	for _, key := range []string{"CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH", "FAKE", "WORK", "GOCOVERDIR"} {
-		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
-	}
+	cmd.Env = state(ts).Env("ADD")
 	stdout, err := cmd.Output()
 	if err == nil {
 		return errors.New("accepted")
 	}
-	return checkError(string(stdout), row[0], row[1])
+	return sandbox.CheckError(string(stdout), row[0], row[1])
 }
 
 func cmdSameEnv(ts *testscript.TestScript, args []string) {
@@ -219,36 +159,15 @@ func cmdCmpJSON(ts *testscript.TestScript, args []string) {
 }
 
 func cmdSnapshot(ts *testscript.TestScript, _ []string) {
-	text, err := snapshot("/run/netns/pod")
+	text, err := pod.Snapshot(pod.Path)
 	ts.Check(err)
 	fmt.Fprint(ts.Stdout(), text)
 }
 
-func cmdPod(ts *testscript.TestScript, args []string) {
-	ts.Check(change("/run/netns/pod", args[0], args[1:]))
-}
-
 func cmdNetns(ts *testscript.TestScript, args []string) {
 	if args[0] == "-d" {
-		ts.Check(deleteNetns(args[1]))
+		ts.Check(pod.Delete(args[1]))
 		return
 	}
-	ts.Check(makeNetns(args[0]))
-}
-
-// recordLines lists a folder as ls does: mode and name.
-func recordLines(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	lines := make([]string, len(entries))
-	for i, entry := range entries {
-		info, err := entry.Info()
-		if err != nil {
-			return nil, err
-		}
-		lines[i] = info.Mode().String() + " " + entry.Name()
-	}
-	return lines, err
+	ts.Check(pod.Make(args[0]))
 }

@@ -18,7 +18,8 @@ import (
 
 	"github.com/containernetworking/cni/pkg/invoke"
 
-	"multus-cni/pkg/delegate"
+	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/pluginexec"
 )
 
 // answerTime is how long a plugin may take to say its VERSION.
@@ -27,11 +28,11 @@ const answerTime = 5 * time.Second
 // maxSaid is how much, in bytes, of what a failing plugin says is quoted.
 const maxSaid = 1 << 10
 
-// binaries sees that every plugin can be found and run, and speaks the version
-// of the CNI spec that it will be spoken to in.
+// binaries checks that every plugin can be found and run, and supports the
+// version of the CNI spec with which it will be called.
 func (l *linter) binaries(units []*unit) {
-	if !l.anyFolder() {
-		l.fault(0, "", "plugins are looked for in %s, and there is no such folder: say with --cni-path where they are",
+	if !l.anyDirectory() {
+		l.fault(0, "", "plugins are looked for in %s, and there is no such directory: say with --cni-path where they are",
 			strings.Join(l.path, ", "))
 		return
 	}
@@ -45,14 +46,14 @@ func (l *linter) binaries(units []*unit) {
 	}
 }
 
-func (l *linter) anyFolder() bool {
+func (l *linter) anyDirectory() bool {
 	return slices.ContainsFunc(l.path, func(dir string) bool {
 		info, err := os.Stat(dir)
 		return err == nil && info.IsDir()
 	})
 }
 
-// find looks for the binary of one plugin and asks it what it speaks.
+// find looks for the binary of one plugin and asks it which versions it supports.
 func (l *linter) find(u *unit) {
 	path, err := find(u.kind, l.path)
 	what := fmt.Sprintf("names %q", u.kind)
@@ -71,24 +72,24 @@ func (l *linter) find(u *unit) {
 		l.report(u.problem(u.field, u.pos, "%s, which is not in %s: %s", what, strings.Join(l.path, ", "), advice), false)
 		return
 	}
-	speaks, err := l.ask(path)
+	supported, err := l.ask(path)
 	if err != nil {
-		l.report(u.problem(u.field, u.pos, "%s, and %s does not tell its VERSION: %v", what, path, err), true)
+		l.report(u.problem(u.field, u.pos, "%s, and %s does not answer VERSION: %v", what, path, err), true)
 		return
 	}
-	l.compare(u, what, path, speaks)
+	l.compare(u, what, path, supported)
 }
 
-// compare sees that a plugin speaks the version that it will get.
-func (l *linter) compare(u *unit, what, path string, speaks []string) {
+// compare checks that a plugin supports the version that it will get.
+func (l *linter) compare(u *unit, what, path string, supported []string) {
 	version := u.version
 	if version == "" {
 		version = "0.1.0" // what no version means, see the CNI spec
 	}
-	if slices.Contains(speaks, version) {
+	if slices.Contains(supported, version) {
 		return
 	}
-	common := highestOf(speaks)
+	common := netconf.HighestVersion(supported)
 	if u.inherited && common != "" {
 		u.version = common // as multus itself does then
 		return
@@ -103,15 +104,15 @@ func (l *linter) compare(u *unit, what, path string, speaks []string) {
 			advice += " into this delegate"
 		}
 	}
-	l.report(u.problem(u.field, u.pos, "%s, which does not speak CNI %s (%s speaks %s): %s",
-		what, version, path, strings.Join(speaks, ", "), advice), false)
+	l.report(u.problem(u.field, u.pos, "%s, which does not support CNI %s (%s supports %s): %s",
+		what, version, path, strings.Join(supported, ", "), advice), false)
 }
 
 func find(kind string, path []string) (string, error) {
-	return (&delegate.Exec{}).FindInPath(kind, path)
+	return (&pluginexec.Exec{}).FindInPath(kind, path)
 }
 
-// ask returns the versions of the CNI spec that a plugin speaks. Each plugin
+// ask returns the versions of the CNI spec that a plugin supports. Each plugin
 // is asked once.
 func (l *linter) ask(path string) ([]string, error) {
 	if a, ok := l.asked[path]; ok {
@@ -137,10 +138,10 @@ func versionsOf(path string, limit time.Duration) ([]string, error) {
 	return info.SupportedVersions(), nil
 }
 
-// stranger runs plugins that maybe nobody has run before. Where delegate.Exec
+// stranger runs plugins that maybe nobody has run before. Where pluginexec.Exec
 // stops a plugin with SIGTERM and waits, it kills it, and what it has started:
 // a mistake in a plugin must not hold up who looks for mistakes.
-type stranger struct{ delegate.Exec }
+type stranger struct{ pluginexec.Exec }
 
 // ExecPlugin returns what a plugin wrote on stdout.
 func (*stranger) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 )
 
 // vocabulary is the keys that are known in one place.
@@ -19,7 +20,7 @@ type vocabulary struct {
 
 func confKeys() vocabulary {
 	return vocabulary{exact: strings.Fields("name type cniVersion delegates cniDir logFile logLevel capabilities runtimeConfig prevResult " +
-		"cni.dev/valid-attachments args ipam dns")}
+		"cni.dev/valid-attachments cni.dev/attachments args ipam dns")}
 }
 
 func listKeys() vocabulary {
@@ -27,12 +28,12 @@ func listKeys() vocabulary {
 }
 
 func listDelegateKeys() vocabulary {
-	return vocabulary{exact: strings.Fields("name cniVersion disableCheck disableGC plugins masterplugin")}
+	return vocabulary{exact: strings.Fields("name cniVersion cniVersions disableCheck disableGC plugins masterplugin ifname")}
 }
 
 func pluginKeys() vocabulary {
 	return vocabulary{
-		exact: strings.Fields("name type cniVersion capabilities runtimeConfig prevResult args masterplugin plugins"),
+		exact: strings.Fields("name type cniVersion capabilities runtimeConfig prevResult args masterplugin ifname plugins"),
 		loose: strings.Fields("ipam dns ipMasq"),
 	}
 }
@@ -49,7 +50,7 @@ func referenceKeys() []string {
 		vrfname`)
 }
 
-// isReference tells whether a type is one of these plugins.
+// isReference reports whether a type is one of these plugins.
 func isReference(kind string) bool {
 	return slices.Contains(strings.Fields(`bandwidth bridge dhcp dummy firewall flannel host-device host-local ipvlan
 		loopback macvlan portmap ptp sbr static tap tuning vlan vrf`), kind)
@@ -57,12 +58,10 @@ func isReference(kind string) bool {
 
 // keys warns of keys that are not known and look like one that is.
 func (l *linter) keys(conf *netconf.Conf, units []*unit) {
-	top := l.top()
-	l.misspelt(top, -1, "", confKeys())
-	delegates, _ := elements(top.Get("delegates"))
+	l.misspelt(conf.Members, -1, "", confKeys())
 	for i, d := range conf.Delegates {
 		if d.List {
-			l.misspelt(object(&delegates[i]), i, "", listDelegateKeys())
+			l.misspelt(d.Members, i, "", listDelegateKeys())
 		}
 	}
 	for _, u := range units {
@@ -74,11 +73,11 @@ func (l *linter) keys(conf *netconf.Conf, units []*unit) {
 	}
 }
 
-func (l *linter) misspelt(object netconf.Object, delegate int, kind string, known vocabulary) {
+func (l *linter) misspelt(object rawjson.Object, delegate int, kind string, known vocabulary) {
 	for _, m := range object {
 		if word := known.meant(m.Key); word != "" && object.Get(word) == nil {
 			l.report(netconf.Problem{
-				Delegate: delegate, Type: kind, Field: m.Key, Pos: m.Pos, Msg: `is not known here: is "` + word + `" meant?`,
+				Delegate: delegate, Type: kind, Field: m.Key, Pos: m.Pos, Msg: `is an unknown key; did you mean "` + word + `"?`,
 			}, true)
 		}
 	}
@@ -103,7 +102,7 @@ func (v vocabulary) meant(key string) string {
 	return ""
 }
 
-// near tells whether two words differ so little that one may be the other
+// near reports whether two words differ so little that one may be the other
 // misspelt: capital letters, hyphens and underscores, one letter that is
 // wrong, missing, too many or swapped with the next, in long words two.
 func near(a, b string) bool {

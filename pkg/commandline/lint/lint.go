@@ -10,16 +10,15 @@
 package lint
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sort"
 
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/state"
+	"multus-cni/pkg/rawjson"
+	"multus-cni/pkg/record"
 )
 
 // Finding is one mistake in a conf, or something that looks like one.
@@ -54,23 +53,19 @@ func (r *Report) Warnings() int { return len(r.Findings) - r.Errors() }
 
 // linter works through one conf.
 type linter struct {
-	text     []byte    // the file
-	doc      *document // the conf of multus in there, once it is known where
+	text     []byte // the file
 	findings []Finding
 	path     []string // where plugins are looked for
 	asked    map[string]answer
 }
 
-// Check looks at the text of a conf file. What its name ends in tells a list
-// of plugins from a single one, as it does for a runtime. Plugins are looked
-// for in the folders of path, and those that are there are asked for their
-// VERSION.
+// Check looks at the text of a conf file. The extension of its name decides, as
+// it does for a runtime, whether it is a list of plugins or a single one.
+// Plugins are looked for in the directories of path, and those that exist are
+// asked for their VERSION.
 func Check(name string, text []byte, path []string) *Report {
 	l := &linter{text: text, path: path}
-	var conf *netconf.Conf
-	if text, ok := l.syntax(); ok {
-		conf = l.file(name, text)
-	}
+	conf := l.file(name)
 	report := &Report{Findings: l.sorted()}
 	if report.Errors() == 0 {
 		report.Conf = conf
@@ -78,35 +73,52 @@ func Check(name string, text []byte, path []string) *Report {
 	return report
 }
 
-// file goes through a file that is JSON, and returns the conf as far as it
-// can be read.
-func (l *linter) file(name string, text []byte) *netconf.Conf {
-	var top netconf.Object
-	if err := top.UnmarshalJSON(text); err != nil {
+// file checks the file and returns the conf in it as far as it can be read,
+// with its delegates planned.
+func (l *linter) file(name string) *netconf.Conf {
+	text, ok := l.repaired()
+	if !ok {
+		return nil
+	}
+	top, err := rawjson.ParseObject(text, 0)
+	if err != nil {
 		_, err = netconf.Parse(text)
 		l.add(err)
 		return nil
 	}
+	own, pos := top, 0
 	if l.isList(name, top) {
-		l.doc = l.fromList(top)
-	} else if l.isOurs(top) {
-		l.doc = extract(top, 0)
+		own, pos = l.fromList(top)
+	} else if !l.isOurs(top) {
+		own = nil
 	}
-	if l.doc == nil {
+	if own == nil {
 		return nil
 	}
-	conf := l.parse()
-	if conf == nil {
-		return nil
-	}
-	_ = conf.Plan("eth0") // which is not the name of a secondary
+	conf, err := netconf.Read(own, pos)
+	l.add(err)
+	conf = l.planned(conf)
 	l.conf(conf)
 	return conf
 }
 
-// isList tells whether a file is meant as a list of plugins, and reports one
-// whose name says otherwise.
-func (l *linter) isList(name string, top netconf.Object) bool {
+// repaired returns the file as JSON. Comments and the like are reported and
+// left out, so that the rest can be checked too, at the positions that it has.
+func (l *linter) repaired() (text []byte, ok bool) {
+	text, mistakes, err := rawjson.Repair(l.text)
+	var fatal *rawjson.SyntaxError
+	if errors.As(err, &fatal) {
+		mistakes = append(mistakes, fatal)
+	}
+	for _, m := range mistakes {
+		l.fault(m.Pos, "", "%s", m.Msg)
+	}
+	return text, fatal == nil
+}
+
+// isList reports whether a file is meant as a list of plugins, and adds a
+// finding when its name says otherwise.
+func (l *linter) isList(name string, top rawjson.Object) bool {
 	plugins := top.Get("plugins")
 	content := plugins != nil && top.Get("type") == nil
 	switch ext := filepath.Ext(name); {
@@ -122,8 +134,8 @@ func (l *linter) isList(name string, top netconf.Object) bool {
 	return content
 }
 
-// isOurs tells whether a conf of a single plugin is meant for multus.
-func (l *linter) isOurs(top netconf.Object) bool {
+// isOurs reports whether a conf of a single plugin is meant for multus.
+func (l *linter) isOurs(top rawjson.Object) bool {
 	m := top.Get("type")
 	switch kind := str(m); {
 	case m == nil:
@@ -137,67 +149,62 @@ func (l *linter) isOurs(top netconf.Object) bool {
 	return true
 }
 
-// parse reads the conf. What keeps netconf from reading on is put right after
-// it was reported, so that the rest is checked as well.
-func (l *linter) parse() *netconf.Conf {
-	conf, err := netconf.Parse(l.doc.text)
-	l.add(err)
-	if conf != nil {
-		return conf
+// planned returns the conf with its delegates as for an ADD of eth0.
+func (l *linter) planned(conf *netconf.Conf) *netconf.Conf {
+	planned := *conf
+	var err error
+	if planned.Delegates, err = conf.Plan("eth0"); err == nil {
+		return &planned
 	}
-	var object netconf.Object
-	if object.UnmarshalJSON(l.doc.text) != nil {
-		return nil
+	planned.Delegates = conf.Delegates
+	for i, d := range conf.Delegates {
+		if d.IfName == "eth0" { // no other name can be the primary's
+			l.report(netconf.Problem{
+				Delegate: i, Field: "ifname", Pos: d.Members.Get("ifname").Pos,
+				Msg: `"eth0" is what runtimes call the interface of the primary: choose another name`,
+			}, false)
+		}
 	}
-	seen := len(l.findings)
-	l.doc.amend(object, `"unnamed"`)
-	conf, err = netconf.Parse(l.doc.text)
-	l.add(err)
-	l.findings = unique(l.findings, seen)
-	return conf
-}
-
-// unique takes out of the findings from index on what is among those before.
-func unique(findings []Finding, index int) []Finding {
-	known := findings[:index]
-	return append(known, slices.DeleteFunc(slices.Clone(findings[index:]), func(f Finding) bool {
-		return slices.Contains(known, f)
-	})...)
+	return &planned
 }
 
 // conf checks what can be known only of the conf as a whole.
 func (l *linter) conf(conf *netconf.Conf) {
 	units := unitsOf(conf)
+	l.length(conf)
 	l.names(conf)
 	l.capabilities(conf)
 	l.flannels(units)
 	l.subnets(units)
 	l.keys(conf, units)
 	l.binaries(units)
-	l.folder(conf)
+	l.directory(conf)
 }
 
-// folder sees that records could be kept, where that can be told without
-// making the folder.
-func (l *linter) folder(conf *netconf.Conf) {
+// length reports a network name that leaves no room for container ids in the
+// names of the records.
+func (l *linter) length(conf *netconf.Conf) {
+	if n := len(conf.Name); n > netconf.MaxNameLength {
+		l.fault(conf.Members.Get("name").Pos, "name", "is %d bytes long: a record's file name has room for %d", n, netconf.MaxNameLength)
+	}
+}
+
+// directory checks that records can be kept, where that can be known without
+// creating the directory.
+func (l *linter) directory(conf *netconf.Conf) {
 	if _, err := os.Stat(conf.CNIDir); err != nil || os.Geteuid() != 0 {
 		return
 	}
-	if err := (state.Store{Dir: conf.CNIDir}).Prepare(); err != nil {
-		l.fault(l.posOf("cniDir"), "cniDir", "cannot be used: %v", err)
+	if err := (record.Store{Dir: conf.CNIDir}).Prepare(); err != nil {
+		pos := 0
+		if m := conf.Members.Get("cniDir"); m != nil {
+			pos = m.Pos
+		}
+		l.fault(pos, "cniDir", "cannot be used: %v", err)
 	}
 }
 
-// posOf returns where a key of the conf itself stands, or the conf where it
-// has none.
-func (l *linter) posOf(key string) int {
-	if m := l.top().Get(key); m != nil {
-		return m.Pos
-	}
-	return 0
-}
-
-// add reports problems, at positions in the document.
+// add reports the problems of a conf.
 func (l *linter) add(err error) {
 	var problems netconf.Problems
 	if errors.As(err, &problems) {
@@ -213,9 +220,6 @@ func (l *linter) fault(pos int, field, format string, args ...any) {
 }
 
 func (l *linter) report(p netconf.Problem, warning bool) {
-	if l.doc != nil {
-		p.Pos = l.doc.origin(p.Pos)
-	}
 	f := Finding{Problem: p, Warning: warning}
 	f.Line, f.Column = position(l.text, p.Pos)
 	l.findings = append(l.findings, f)
@@ -224,25 +228,4 @@ func (l *linter) report(p netconf.Problem, warning bool) {
 func (l *linter) sorted() []Finding {
 	sort.SliceStable(l.findings, func(i, j int) bool { return l.findings[i].Pos < l.findings[j].Pos })
 	return l.findings
-}
-
-// object reads the object that a member holds, nil when it holds none.
-func object(m *netconf.Member) netconf.Object {
-	var o netconf.Object
-	if m == nil || o.UnmarshalJSON(m.Value) != nil {
-		return nil
-	}
-	for i := range o {
-		o[i].Pos += m.Pos
-	}
-	return o
-}
-
-// str reads the string that a member holds, "" when it holds none.
-func str(m *netconf.Member) string {
-	var s string
-	if m == nil || json.Unmarshal(m.Value, &s) != nil {
-		return ""
-	}
-	return s
 }

@@ -82,7 +82,29 @@ func TestUnread(t *testing.T) {
 		}
 	}
 	if _, err := Unread(filepath.Join(dir, "00-notes"), "a.conf"); err == nil {
-		t.Error("a folder that is a file: got no error")
+		t.Error("a directory that is a file: got no error")
+	}
+}
+
+// What multus refuses only with the names of one attachment is found before.
+func TestCheckKnowsTheNamesOfAPod(t *testing.T) {
+	const conf = `{"name": %q, "type": "multus", "delegates": [{"type": "ptp", "masterplugin": true}, {"type": "ptp", "ifname": %q}]}`
+	for _, test := range []struct{ name, ifname, want string }{
+		{"n", "data0", ""},
+		{strings.Repeat("n", netconf.MaxNameLength), "data0", ""},
+		{strings.Repeat("n", netconf.MaxNameLength+1), "data0", `"name" is 158 bytes long: a record's file name has room for 157`},
+		{"n", "eth0", `delegate 1: "ifname" "eth0" is what runtimes call the interface of the primary: choose another name`},
+	} {
+		report := Check("a.conf", fmt.Appendf(nil, conf, test.name, test.ifname), []string{t.TempDir()})
+		var got []string
+		for _, f := range report.Findings {
+			if f.Field != "type" { // nothing is installed
+				got = append(got, f.Error())
+			}
+		}
+		if strings.Join(got, "\n") != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
 	}
 }
 
@@ -132,6 +154,7 @@ func FuzzCheck(f *testing.F) {
 		}
 		f.Add(filepath.Ext(conf), text)
 	}
+	f.Add(".conf", []byte("\xec\x920"))
 	path := []string{f.TempDir()}
 	f.Fuzz(func(t *testing.T, ext string, text []byte) {
 		report := Check("a"+ext, text, path)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 )
 
 // names warns of delegates whose networks have one name. host-local and the
@@ -21,12 +22,12 @@ func (l *linter) names(conf *netconf.Conf) {
 			if conf.Delegates[i].Name != conf.Delegates[j].Name {
 				continue
 			}
-			pos := l.nameOf(own)
-			if pos < 0 { // then it may be the other one that spells it out
-				own, other, pos = j, i, l.nameOf(j)
+			name := conf.Delegates[own].Members.Get("name")
+			if name == nil { // then it may be the other one that spells it out
+				own, other, name = j, i, conf.Delegates[j].Members.Get("name")
 			}
-			if pos >= 0 {
-				l.sameName(&conf.Delegates[own], own, other, pos)
+			if name != nil {
+				l.sameName(&conf.Delegates[own], own, other, name.Pos)
 				break
 			}
 		}
@@ -43,28 +44,10 @@ func (l *linter) sameName(d *netconf.Delegate, own, other, pos int) {
 	l.report(p, true)
 }
 
-// nameOf returns where the delegate at index spells out its name, -1 when it
-// does not.
-func (l *linter) nameOf(index int) int {
-	delegates, _ := elements(l.top().Get("delegates"))
-	if m := object(&delegates[index]).Get("name"); m != nil {
-		return m.Pos
-	}
-	return -1
-}
-
-// top reads the conf again, which was read before, for keys that netconf
-// leaves to others.
-func (l *linter) top() netconf.Object {
-	var top netconf.Object
-	_ = top.UnmarshalJSON(l.doc.text)
-	return top
-}
-
 // capabilities warns of those that a delegate declares and the conf does not,
 // so that no runtime ever sends what they are for, and the other way round.
 func (l *linter) capabilities(conf *netconf.Conf) {
-	declared := object(l.top().Get("capabilities"))
+	declared := object(conf.Members.Get("capabilities"))
 	used := map[string]bool{}
 	for i, d := range conf.Delegates {
 		for _, p := range d.Plugins {
@@ -87,7 +70,7 @@ func (l *linter) capabilities(conf *netconf.Conf) {
 		if string(c.Value) == "true" && !used[c.Key] {
 			l.report(netconf.Problem{
 				Delegate: -1, Field: "capabilities." + c.Key, Pos: c.Pos,
-				Msg: "is handed on to no delegate: declare it in the delegate that it is for",
+				Msg: "is passed to no delegate: declare it in the delegate that it is for",
 			}, true)
 		}
 	}
@@ -148,7 +131,7 @@ func (l *linter) subnets(units []*unit) {
 func (l *linter) pools(u *unit) []pool {
 	account := cmp.Or(str(u.object.Get("dataDir")), "/var/lib/cni/networks") + "/" + u.network
 	var pools []pool
-	read := func(object netconf.Object, field string) {
+	read := func(object rawjson.Object, field string) {
 		m := object.Get("subnet")
 		if m == nil {
 			return
@@ -169,13 +152,9 @@ func (l *linter) pools(u *unit) []pool {
 		pools = append(pools, p)
 	}
 	read(u.object, u.prefix()+"subnet")
-	if m := u.object.Get("ranges"); m != nil {
-		sets, _ := elements(m)
-		for i := range sets {
-			ranges, _ := elements(&sets[i])
-			for j := range ranges {
-				read(object(&ranges[j]), u.prefix()+"ranges.subnet")
-			}
+	for _, set := range elements(u.object.Get("ranges")) {
+		for _, r := range elements(&set) {
+			read(object(&r), u.prefix()+"ranges.subnet")
 		}
 	}
 	return pools

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 )
 
 // unit is one plugin that an ADD runs, whoever starts it: multus starts the
@@ -19,7 +20,7 @@ type unit struct {
 	field     string // where the type stands, as in "ipam.type"
 	pos       int    // of the type, or of the plugin that names none
 	implied   bool   // the conf names no type: the parent's plugin has a default
-	object    netconf.Object
+	object    rawjson.Object
 	parent    *unit  // that starts it, nil for multus
 	version   string // of the CNI spec that it will be spoken to in
 	inherited bool   // multus chooses another version when this one is refused
@@ -63,9 +64,8 @@ func (u *unit) children() []*unit {
 	}
 	add(delegate)
 	if m := u.object.Get("delegates"); m != nil { // a multus inside multus
-		inner, _ := elements(m)
-		for i := range inner {
-			add(u.from(fmt.Sprintf("delegates[%d]", i), &inner[i]))
+		for i, inner := range elements(m) {
+			add(u.from(fmt.Sprintf("delegates[%d]", i), &inner))
 		}
 	}
 	if p := u.parent; p != nil && p.kind == "flannel" && u.object.Get("ipam") == nil && u.field != p.prefix()+"ipam.type" {
@@ -78,7 +78,7 @@ func (u *unit) children() []*unit {
 // is none.
 func (u *unit) child(key string) *unit { return u.from(key, u.object.Get(key)) }
 
-func (u *unit) from(key string, m *netconf.Member) *unit {
+func (u *unit) from(key string, m *rawjson.Member) *unit {
 	inner := object(m)
 	kind := inner.Get("type")
 	if str(kind) == "" {

@@ -1,0 +1,309 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/types"
+)
+
+// The codes of multus's own errors.
+const (
+	ownError   = int(types.ErrInternal)
+	badEnv     = int(types.ErrInvalidEnvironmentVariables)
+	otherNetns = int(types.ErrInvalidNetNS)
+)
+
+// add is ADD, clause 3 of doc/behaviour.md.
+func (w *model) add(k key) int {
+	pod, planned := w.pods[k.container], w.planned(k)
+	if pod == nil {
+		return badEnv
+	}
+	return w.locked(k, func() int {
+		old := w.records[k]
+		if old != nil && old.pod == pod {
+			w.says = "has a record"
+			return ownError
+		}
+		for _, name := range names(planned) {
+			if pod.links[name] != nil {
+				w.says = "there already"
+				return ownError
+			}
+		}
+		if old != nil { // of a pod that is gone
+			if code := w.undo(k, old.delegates, false, true); code != 0 {
+				return code
+			}
+		}
+		r := &record{pod: pod, delegates: planned}
+		w.records[k] = w.copyOf(r)
+		code, started := w.attachAll(k, r)
+		if code == 0 || w.undo(k, r.delegates[:started], true, false) != 0 {
+			w.records[k] = r
+		}
+		return code
+	})
+}
+
+// attachAll runs the delegates and keeps the default routes.
+func (w *model) attachAll(k key, r *record) (code, started int) {
+	keepers := map[string]*keeper{}
+	for _, family := range families {
+		keepers[family] = &keeper{owner: -1}
+	}
+	for i := range r.delegates {
+		a := &r.delegates[i]
+		if code := w.addOne(k, r, a); code != 0 {
+			return code, i + 1
+		}
+		if a.primary && !a.result {
+			return ownError, i + 1
+		}
+		for _, family := range families {
+			keepers[family].ran(r, i, family)
+		}
+	}
+	r.defaults = map[string]string{}
+	for _, family := range families {
+		if owner := keepers[family].owner; owner >= 0 {
+			r.defaults[family] = r.delegates[owner].ifname
+		}
+	}
+	return 0, len(r.delegates)
+}
+
+// addOne is the ADD of one delegate.
+func (w *model) addOne(k key, r *record, a *attached) int {
+	code := w.call(k, "ADD", a.kind, *a, true, false, !a.list, func() int { return r.pod.attach(k, *a) })
+	if code != 0 {
+		return code
+	}
+	a.result = true
+	if a.list {
+		w.records[k] = w.copyOf(r)
+		if code := w.call(k, "ADD", "tuning", *a, true, true, true, func() int { return 0 }); code != 0 {
+			return code
+		}
+	}
+	a.result = !w.faulty(*a, "empty")
+	if a.list {
+		w.records[k] = w.copyOf(r)
+	}
+	return 0
+}
+
+// keeper knows who has the default route of a family, clause 4: the primary,
+// or the first secondary that brings one when the primary brings none.
+type keeper struct {
+	owner   int
+	route   route
+	settled bool // the primary has run
+}
+
+func (o *keeper) ran(r *record, i int, family string) {
+	of := func(i int) map[string]route { return r.pod.links[r.delegates[i].ifname].defaults }
+	brought, primary := of(i)[family], r.delegates[i].primary
+	if primary {
+		o.settled = true
+	}
+	if brought != (route{}) && (primary || o.owner < 0) {
+		o.owner, o.route = i, brought
+	}
+	if o.owner != i || !o.settled {
+		delete(of(i), family)
+	}
+	if o.settled && o.owner >= 0 {
+		of(o.owner)[family] = o.route
+	}
+}
+
+// del is DEL, clause 5. It is told the path of the pod's netns or not.
+func (w *model) del(k key, netns bool) int {
+	return w.locked(k, func() int {
+		r := w.records[k]
+		if r == nil {
+			return w.delAll(k, w.planned(k), netns, true)
+		}
+		if w.pods[k.container] != nil && w.pods[k.container] != r.pod {
+			netns = false
+		}
+		return w.undo(k, r.delegates, netns, true)
+	})
+}
+
+// undo deletes delegates, and with all of them the record.
+func (w *model) undo(k key, list []attached, netns, again bool) int {
+	code := w.delAll(k, list, netns, again)
+	if code == 0 {
+		delete(w.records, k)
+	}
+	return code
+}
+
+// delAll is the DEL of delegates, last first. One that fails though its
+// interface was gone before is called once more, if so wanted.
+func (w *model) delAll(k key, list []attached, netns, again bool) (first int) {
+	pod := w.pods[k.container]
+	var gone []string
+	for _, name := range names(list) {
+		if again && netns && (pod == nil || pod.links[name] == nil) {
+			gone = append(gone, name)
+		}
+	}
+	for _, a := range slices.Backward(list) {
+		code := w.delOne(k, a, netns)
+		if code != 0 && slices.Contains(gone, a.ifname) {
+			code = w.delOne(k, a, false)
+		}
+		if first == 0 {
+			first = code
+		}
+	}
+	return first
+}
+
+func (w *model) delOne(k key, a attached, netns bool) int {
+	unlink := func() int {
+		if pod := w.pods[k.container]; netns && pod != nil {
+			delete(pod.links, a.ifname)
+		}
+		return 0
+	}
+	if a.list {
+		w.call(k, "DEL", "tuning", a, netns, a.result, false, unlink)
+	}
+	return w.call(k, "DEL", a.kind, a, netns, a.result, false, unlink)
+}
+
+// check is CHECK, clause 6.1.
+func (w *model) check(k key) int {
+	pod := w.pods[k.container]
+	if pod == nil {
+		return badEnv
+	}
+	return w.locked(k, func() int {
+		r := w.records[k]
+		switch {
+		case r == nil:
+			return ownError
+		case r.pod != pod:
+			return otherNetns
+		}
+		nothing := func() int { return 0 }
+		for _, a := range r.delegates {
+			if code := w.call(k, "CHECK", a.kind, a, true, a.result, false, nothing); code != 0 {
+				return code
+			}
+			if a.list {
+				w.call(k, "CHECK", "tuning", a, true, a.result, false, nothing)
+			}
+		}
+		return w.checkDefaults(r, pod)
+	})
+}
+
+// checkDefaults checks that the default routes are where ADD has left them.
+func (w *model) checkDefaults(r *record, pod *podState) int {
+	for family, through := range r.defaults {
+		has := func(name string) bool { return pod.links[name] != nil && pod.links[name].defaults[family] != route{} }
+		if !has(through) {
+			return ownError
+		}
+		for _, a := range r.delegates {
+			if !a.primary && a.ifname != through && has(a.ifname) {
+				return ownError
+			}
+		}
+	}
+	return 0
+}
+
+// gc is GC, clause 6.3, told which attachments of the network are valid.
+func (w *model) gc(network string, valid []types.GCAttachment) (first int) {
+	inUse := map[string][]string{}
+	use := func(container string, list []attached) {
+		for _, a := range list {
+			inUse[a.name] = append(inUse[a.name], container+" "+a.ifname)
+		}
+	}
+	unknown := slices.Clone(valid)
+	for _, k := range w.sorted() {
+		r, as := w.records[k], types.GCAttachment{ContainerID: k.container, IfName: k.ifname}
+		if r == nil { // no more than a lock, which goes, or stays, with the attachment
+			if k.network == network && !slices.Contains(valid, as) {
+				delete(w.locks, k)
+			}
+			continue
+		}
+		if k.network == network && !slices.Contains(valid, as) {
+			if code := w.del(k, r.pod == w.pods[k.container]); first == 0 {
+				first = code
+			}
+			continue
+		}
+		use(k.container, r.delegates)
+		if k.network == network {
+			unknown = slices.DeleteFunc(unknown, func(v types.GCAttachment) bool { return v == as })
+		}
+	}
+	for _, v := range unknown {
+		use(v.ContainerID, w.planned(key{network, v.ContainerID, v.IfName}))
+	}
+	w.told = map[string][]string{}
+	for _, a := range w.planned(key{network: network}) {
+		hear := func(kind string) func() int {
+			return func() int {
+				w.told[kind] = inUse[a.name]
+				slices.Sort(w.told[kind])
+				return 0
+			}
+		}
+		if code := w.call(key{}, "GC", a.kind, a, false, false, false, hear(a.kind)); first == 0 {
+			first = code
+		}
+		if a.list {
+			w.call(key{}, "GC", "tuning", a, false, false, false, hear("tuning"))
+		}
+	}
+	return first
+}
+
+// recordLines, links and defaults describe the world as the functions of these
+// names in pod_test.go and commands_test.go describe the real one.
+func (w *model) recordLines() (lines []string) {
+	for k := range w.records {
+		lines = append(lines, "-rw------- "+k.String()+".json")
+	}
+	for k := range w.locks {
+		lines = append(lines, "-rw------- "+k.String()+".json.lock")
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func (p *podState) linkLines() (lines []string) {
+	for name, l := range p.links {
+		line := name
+		for _, addr := range l.addrs {
+			line += " " + addr
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func (p *podState) defaultLines() (lines []string) {
+	for name, l := range p.links {
+		for _, r := range l.defaults {
+			lines = append(lines, fmt.Sprintf("via %s dev %s metric %d", r.gateway, name, r.metric))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
