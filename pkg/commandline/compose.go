@@ -16,6 +16,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/version"
 
+	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/commandline/lint"
 	"multus-cni/pkg/netconf"
 )
@@ -115,7 +116,7 @@ func (c *composition) cniVersion(sources []*source) string {
 			asked = append(asked, kind)
 			supported, err := lint.Versions(kind, c.path)
 			if err != nil {
-				c.complain("warning: which CNI versions %s supports is unknown: %s", oneLine(kind), oneLine(err.Error()))
+				c.complain("warning: which CNI versions %s supports is unknown: %s", cnierror.OneLine(kind), cnierror.OneLine(err.Error()))
 				asked = asked[:len(asked)-1]
 				continue
 			}
@@ -156,7 +157,7 @@ func readSource(file string) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ours, err := own(text); err == nil && ours {
+	if _, ours, err := netconf.Own(text); err == nil && ours {
 		return nil, fmt.Errorf("%s is a conf of multus: name the confs of the networks instead", file)
 	}
 	s := &source{text: string(bytes.TrimSpace(text))}
