@@ -68,7 +68,7 @@ func (n *node) record(network, id, pod string, old time.Duration, change func(*r
 }
 
 func aDelegate(ifname, network, result string, types ...string) record.Delegate {
-	d := record.Delegate{IfName: ifname, Name: network, List: len(types) > 1, Result: json.RawMessage(result)}
+	d := record.Delegate{IfName: ifname, Name: network, List: len(types) > 1, InterfaceSeen: true, Result: json.RawMessage(result)}
 	for _, kind := range types {
 		d.Plugins = append(d.Plugins, record.Plugin{Type: kind, Config: json.RawMessage(`{}`)})
 	}
@@ -210,6 +210,9 @@ func TestListMarksWhatIsNotAttached(t *testing.T) {
 	n.record("demo", "d-other", "default/other", time.Minute*90, func(r *record.Record) { r.NetnsID = "4:1" })
 	n.record("demo", "e-partial", "default/new", time.Minute*30, func(r *record.Record) {
 		r.Complete, r.Delegates[0].Result = false, nil // and the primary has its result
+	})
+	n.record("demo", "e-swallowed", "default/db", time.Minute*30, func(r *record.Record) {
+		r.Delegates[0].Result, r.Delegates[0].InterfaceSeen = nil, false
 	})
 	n.record("demo", "f-evil", "default/\x1b[31mred", time.Minute*20, nil)
 	n.file("demo:g-torn:eth0.json", `{"format": 1, "network": "de`, time.Hour)
