@@ -58,6 +58,9 @@ type networkInterface struct {
 	Plugins   []string `json:"plugins"`
 	Primary   bool     `json:"primary"`
 	Addresses []string `json:"addresses"` // none when the plugin returned none
+	// Missing reports that the delegate's ADD has ended and there was no such
+	// interface: some delegates make none on purpose, in others it is a mistake.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // attachmentsIn returns what the records in some directories say, by network and
@@ -127,7 +130,7 @@ func (a *attachment) fill(r *record.Record) {
 		}
 		a.Interfaces = append(a.Interfaces, networkInterface{
 			Delegate: index, IfName: d.IfName, Network: d.Name, Plugins: types,
-			Primary: d.Primary, Addresses: delegate.Addresses(d.Result),
+			Primary: d.Primary, Addresses: delegate.Addresses(d.Result), Missing: r.Complete && !d.InterfaceSeen,
 		})
 	}
 	sort.SliceStable(a.Interfaces, func(i, j int) bool { return a.Interfaces[i].Primary && !a.Interfaces[j].Primary })

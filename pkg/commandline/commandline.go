@@ -65,6 +65,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"validate", (*program).validate},
+		{"compose", (*program).compose},
 		{"list", (*program).list},
 		{"install", (*program).install},
 		{"uninstall", (*program).uninstall},

@@ -6,13 +6,14 @@ package commandline
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -198,7 +199,7 @@ func put(path string, text []byte, mode os.FileMode) (stamp string, changed bool
 	sweep(path)
 	// Runtimes do not read this name, whatever path ends in. The process id would
 	// not do: two containers that install in one directory can have the same.
-	temp := newPrefix(path) + rand.Text()
+	temp := newPrefix(path) + strconv.FormatUint(rand.Uint64(), 36)
 	if err := safefile.Write(path, temp, text, mode); err != nil {
 		return "", false, fmt.Errorf("install %s: %w", path, err)
 	}

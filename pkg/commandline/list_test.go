@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"multus-cni/pkg/netns"
 	"multus-cni/pkg/record"
 )
@@ -66,7 +68,7 @@ func (n *node) record(network, id, pod string, old time.Duration, change func(*r
 }
 
 func aDelegate(ifname, network, result string, types ...string) record.Delegate {
-	d := record.Delegate{IfName: ifname, Name: network, List: len(types) > 1, Result: json.RawMessage(result)}
+	d := record.Delegate{IfName: ifname, Name: network, List: len(types) > 1, InterfaceSeen: true, Result: json.RawMessage(result)}
 	for _, kind := range types {
 		d.Plugins = append(d.Plugins, record.Plugin{Type: kind, Config: json.RawMessage(`{}`)})
 	}
@@ -209,6 +211,9 @@ func TestListMarksWhatIsNotAttached(t *testing.T) {
 	n.record("demo", "e-partial", "default/new", time.Minute*30, func(r *record.Record) {
 		r.Complete, r.Delegates[0].Result = false, nil // and the primary has its result
 	})
+	n.record("demo", "e-swallowed", "default/db", time.Minute*30, func(r *record.Record) {
+		r.Delegates[0].Result, r.Delegates[0].InterfaceSeen = nil, false
+	})
 	n.record("demo", "f-evil", "default/\x1b[31mred", time.Minute*20, nil)
 	n.file("demo:g-torn:eth0.json", `{"format": 1, "network": "de`, time.Hour)
 	n.file("demo:h-renamed:eth0.json.damaged", `{}`, time.Hour*2)
@@ -262,6 +267,33 @@ func TestListOfNoDirectory(t *testing.T) {
 		got, code := call(t, nil, "", "list", test.flag, test.dir)
 		if want := "multus: " + test.want + "\n"; got != want || code != exitError {
 			t.Errorf("%s %s: got %q, %d, want %q", test.flag, test.dir, got, code, want)
+		}
+	}
+}
+
+func TestTerminalColumns(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if got := terminalColumns(file); got != 0 {
+		t.Errorf("a file: got %d, want 0", got)
+	}
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("needs a terminal: %v", err)
+	}
+	defer terminal.Close()
+	for _, test := range []struct {
+		columns uint16
+		want    int
+	}{{132, 132}, {0, screen}} {
+		if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: test.columns}); err != nil {
+			t.Fatal(err)
+		}
+		if got := terminalColumns(terminal); got != test.want {
+			t.Errorf("a terminal of %d columns: got %d, want %d", test.columns, got, test.want)
 		}
 	}
 }

@@ -104,8 +104,12 @@ func (t *table) add(a *attachment, short layout) {
 		list = []networkInterface{{IfName: a.IfName}}
 	}
 	for _, i := range list {
+		addresses := join(i.Addresses, short.addresses, ",", ",+%d")
+		if i.Missing && len(i.Addresses) == 0 {
+			addresses = "no interface"
+		}
 		t.row(id, a.Pod.String(), i.IfName, join(i.Plugins, short.plugins, "+", "+%d more"),
-			join(i.Addresses, short.addresses, ",", ",+%d"), age(time.Since(a.Written)), state)
+			addresses, age(time.Since(a.Written)), state)
 	}
 }
 

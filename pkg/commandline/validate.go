@@ -4,7 +4,6 @@
 package commandline
 
 import (
-	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -27,7 +26,7 @@ func (p *program) validate(flags *flag.FlagSet) func([]string) error {
 		if len(files) == 0 {
 			return &usageError{"say which conf to validate"}
 		}
-		return p.validateFiles(files, filepath.SplitList(cmp.Or(*path, p.env("CNI_PATH"), defaultCNIPath)), *asJSON)
+		return p.validateFiles(files, p.pluginPath(*path), *asJSON)
 	}
 }
 
