@@ -8,6 +8,7 @@ package defaultroute
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -25,9 +26,10 @@ type style struct {
 	only      uint8 // the only family that has it
 }
 
+// gateway returns an address in the subnet of the n-th interface.
 func gateway(family uint8, n int, host string) string {
 	if family == unix.AF_INET6 {
-		return fmt.Sprintf("fd00:%d::%s", n, host)
+		return netip.MustParseAddr(fmt.Sprintf("fd00:%d::%s", n, host)).String()
 	}
 	return fmt.Sprintf("10.%d.0.%s", n, host)
 }

@@ -91,9 +91,15 @@ func (r *route) setAttrs(attrs []syscall.NetlinkRouteAttr) (several []nextHop, e
 	for _, a := range attrs {
 		switch kind(a) {
 		case unix.RTA_PRIORITY:
-			r.metric = order.Uint32(a.Value)
+			if r.metric, err = number(a); err != nil {
+				return nil, err
+			}
 		case unix.RTA_OIF:
-			single.index = int(order.Uint32(a.Value))
+			index, err := number(a)
+			if err != nil {
+				return nil, err
+			}
+			single.index = int(index)
 		case unix.RTA_GATEWAY, unix.RTA_VIA:
 			single.gateway = gatewayText(a)
 		case unix.RTA_MULTIPATH:
@@ -295,8 +301,33 @@ func (r *route) onlink() route {
 	return copied
 }
 
+// toGateway returns the body of the message for a route to the gateway alone,
+// through the interface of the route; nil where there is no IPv6 gateway.
+func (r *route) toGateway() []byte {
+	if r.header.Family != unix.AF_INET6 || len(r.hops) != 1 {
+		return nil
+	}
+	gateway, err := netip.ParseAddr(r.hops[0].gateway)
+	if err != nil {
+		return nil
+	}
+	body, _ := binary.Append(nil, order, unix.RtMsg{
+		Family: unix.AF_INET6, Dst_len: 128, Table: tableMain, Protocol: unix.RTPROT_BOOT, Type: unix.RTN_UNICAST,
+	})
+	body = appendAttr(body, attr(unix.RTA_DST, gateway.AsSlice()))
+	return appendAttr(body, attr(unix.RTA_OIF, order.AppendUint32(nil, uint32(r.hops[0].index))))
+}
+
 func kind(a syscall.NetlinkRouteAttr) uint16 {
 	return a.Attr.Type &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+}
+
+// number returns the value of an attribute that has 4 bytes.
+func number(a syscall.NetlinkRouteAttr) (uint32, error) {
+	if len(a.Value) != 4 {
+		return 0, unix.EBADMSG
+	}
+	return order.Uint32(a.Value), nil
 }
 
 func attr(kind uint16, value []byte) syscall.NetlinkRouteAttr {
