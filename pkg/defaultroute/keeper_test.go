@@ -400,3 +400,47 @@ func TestTakenTexts(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// Only a route with the same metric and TOS can have been replaced.
+func TestReplacesNothingElse(t *testing.T) {
+	p := newPod(t)
+	for _, other := range []spec{at(via(v4, 3), 5), {family: v4, dev: "old0", via: gateway(v4, 3, "1"), tos: 16}} {
+		p.flush()
+		p.must(p.add(other))
+		p.must(p.add(via(v4, 2)))
+		k := p.begin("eth0", 0)
+		p.must(k.Before(0))
+		replace := via(v4, 0)
+		replace.flags = unix.NLM_F_REPLACE
+		p.must(p.add(replace))
+		p.must(p.del(other)) // by its own network
+		p.must(k.After(0, []string{"eth0"}))
+		p.delegate(k, 1, "net0", via(v4, 1))
+		p.must(k.Settle())
+		p.want(v4, "eth0 10.0.0.1", "net1 10.2.0.1")
+	}
+}
+
+// A route belongs to the delegate whose interface it leads through, also when
+// it comes late; one through several interfaces to the delegate that ran.
+func TestWhoseRoute(t *testing.T) {
+	p := newPod(t)
+	k := p.begin("eth0", 1)
+	p.delegate(k, 0, "net0")
+	p.must(k.Before(1))
+	p.must(p.add(via(v4, 1)))
+	p.must(k.After(1, []string{"eth0", "net0"})) // as a result with the interfaces of the pod says
+	p.must(k.Settle())
+	if got := k.Owners(); got["ipv4"] != 0 {
+		t.Errorf("a late route of delegate 0 belongs to %v", got)
+	}
+
+	p.flush()
+	k = p.begin("eth0", 0)
+	p.delegate(k, 0, "eth0")
+	p.delegate(k, 1, "net0", spec{family: v4, nexthops: []spec{{dev: "net0", via: "10.1.0.1"}, {dev: "eth0", via: "10.0.0.1"}}})
+	p.must(k.Settle())
+	if got := k.Owners(); got["ipv4"] != 1 {
+		t.Errorf("a route of delegate 1 belongs to %v", got)
+	}
+}

@@ -98,10 +98,14 @@ func (t table) remove(r route) (route, error) {
 		if err != nil {
 			return r, err
 		}
-		if len(removed) == 1 && removed[0].key() == r.key() {
-			removed[0].weight = r.weight
-			return removed[0], nil
+		if len(removed) != 1 || r.header.Family != unix.AF_INET6 {
+			continue // an IPv4 route was known whole
 		}
+		if removed[0].key() != r.key() {
+			return r, fmt.Errorf("the kernel has removed %s instead", removed[0].text(nil))
+		}
+		removed[0].weight = r.weight
+		return removed[0], nil
 	}
 	return r, nil
 }
