@@ -58,10 +58,7 @@ func styles() []style {
 			s.onlink, s.via = true, map[bool]string{true: "198.51.100.1", false: "2001:db8::1"}[s.family == unix.AF_INET]
 		}),
 		simple("device only", func(s *spec, _ int) {
-			s.via = ""
-			if s.family == unix.AF_INET {
-				s.scope = unix.RT_SCOPE_LINK
-			}
+			s.via, s.scope = "", map[bool]uint8{true: unix.RT_SCOPE_LINK}[s.family == unix.AF_INET]
 		}),
 		simple("policy table", func(s *spec, _ int) { s.table, s.flags = 100, unix.NLM_F_REPLACE }).elsewhereToo(),
 		simple("blackhole", func(s *spec, _ int) { s.dev, s.via, s.kind = "", "", unix.RTN_BLACKHOLE }),
