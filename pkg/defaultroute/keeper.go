@@ -18,6 +18,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // nobody is the index of no delegate.
@@ -187,8 +189,12 @@ func (k *Keeper) verify() error {
 func (k *Keeper) Restore() error {
 	var errs []error
 	for i := range k.held {
-		if h := &k.held[i]; h.chained && h.out {
-			errs = append(errs, k.putBack(h))
+		h := &k.held[i]
+		if !h.chained || !h.out {
+			continue
+		}
+		if err := k.putBack(h); !errors.Is(err, unix.ENODEV) { // the interface is gone, and its routes with it
+			errs = append(errs, err)
 		}
 	}
 	errs = append(errs, k.putBackReplaced())

@@ -130,20 +130,19 @@ type spec struct {
 	flags              int // NLM_F_ of the request, beside NLM_F_CREATE
 }
 
-// v4 and v6 make the route of a family.
-func (s spec) of(family uint8) spec { s.family = family; return s }
-
 func (p *pod) add(s spec) error {
-	_, err := p.Request(unix.RTM_NEWROUTE, unix.NLM_F_ACK|unix.NLM_F_CREATE|s.flags, p.body(s))
+	_, err := p.Request(unix.RTM_NEWROUTE, unix.NLM_F_ACK|unix.NLM_F_CREATE|s.flags, s.body(p.index))
 	return err
 }
 
 func (p *pod) del(s spec) error {
-	_, err := p.Request(unix.RTM_DELROUTE, unix.NLM_F_ACK, p.body(s))
+	_, err := p.Request(unix.RTM_DELROUTE, unix.NLM_F_ACK, s.body(p.index))
 	return err
 }
 
-func (p *pod) body(s spec) []byte {
+// body returns the body of a message about the route. index has the indexes of
+// the interfaces by name.
+func (s spec) body(index map[string]int) []byte {
 	header := unix.RtMsg{
 		Family: s.family, Table: cmpOr(s.table, unix.RT_TABLE_MAIN), Protocol: cmpOr(s.proto, unix.RTPROT_BOOT),
 		Scope: s.scope, Type: cmpOr(s.kind, unix.RTN_UNICAST), Tos: s.tos,
@@ -177,31 +176,30 @@ func (p *pod) body(s spec) []byte {
 	if s.onlink {
 		header.Flags = unix.RTNH_F_ONLINK
 	}
-	attrs = append(attrs, p.nextHop(s)...)
+	attrs = append(attrs, s.nextHop(index)...)
 	var several []byte
 	for _, hop := range s.nexthops {
 		hop.family = s.family
-		inner := p.nextHop(spec{family: s.family, via: hop.via})
+		inner := spec{family: s.family, via: hop.via}.nextHop(index)
 		several = order.AppendUint16(several, uint16(unix.SizeofRtNexthop+len(inner)))
 		flags := uint8(0)
 		if hop.onlink {
 			flags = unix.RTNH_F_ONLINK
 		}
 		several = append(several, flags, max(hop.weight, 1)-1)
-		several = append(order.AppendUint32(several, uint32(p.index[hop.dev])), inner...)
+		several = append(order.AppendUint32(several, uint32(index[hop.dev])), inner...)
 	}
 	if several != nil {
 		put(unix.RTA_MULTIPATH, several)
 	}
-	body, err := binary.Append(nil, order, header)
-	p.must(err)
+	body, _ := binary.Append(nil, order, header)
 	return append(body, attrs...)
 }
 
-func (p *pod) nextHop(s spec) []byte {
+func (s spec) nextHop(index map[string]int) []byte {
 	var attrs []byte
 	if s.dev != "" {
-		attrs = append(attrs, nl.NewRtAttr(unix.RTA_OIF, order.AppendUint32(nil, uint32(p.index[s.dev]))).Serialize()...)
+		attrs = append(attrs, nl.NewRtAttr(unix.RTA_OIF, order.AppendUint32(nil, uint32(index[s.dev]))).Serialize()...)
 	}
 	if s.via == "" {
 		return attrs

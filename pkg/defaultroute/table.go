@@ -58,14 +58,31 @@ func (t table) add(r route, first bool) (route, error) {
 		flags |= unix.NLM_F_APPEND
 	}
 	_, err := t.nl.Request(unix.RTM_NEWROUTE, flags, r.request())
-	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EINVAL) {
+	if isUnreachable(err) {
 		r = r.onlink()
 		_, err = t.nl.Request(unix.RTM_NEWROUTE, flags, r.request())
+	}
+	if toGateway := r.toGateway(); isUnreachable(err) && toGateway != nil {
+		// IPv6 refuses an onlink gateway to which the pod has a route through
+		// another interface. It looks at that only when a route is added.
+		if _, err := t.nl.Request(unix.RTM_NEWROUTE, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, toGateway); err != nil {
+			return r, fmt.Errorf("add a route to the gateway: %w", err)
+		}
+		_, err = t.nl.Request(unix.RTM_NEWROUTE, flags, r.request())
+		if _, err := t.nl.Request(unix.RTM_DELROUTE, unix.NLM_F_ACK, toGateway); err != nil {
+			return r, fmt.Errorf("remove the route to the gateway: %w", err)
+		}
 	}
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return r, err
 	}
 	return r, nil
+}
+
+// isUnreachable reports whether the kernel may have refused a route because of
+// its gateway.
+func isUnreachable(err error) bool {
+	return errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EINVAL)
 }
 
 // remove removes a route. It returns what the kernel says it has removed: of a
@@ -81,10 +98,14 @@ func (t table) remove(r route) (route, error) {
 		if err != nil {
 			return r, err
 		}
-		if len(removed) == 1 && removed[0].key() == r.key() {
-			removed[0].weight = r.weight
-			return removed[0], nil
+		if len(removed) != 1 || r.header.Family != unix.AF_INET6 {
+			continue // an IPv4 route was known whole
 		}
+		if removed[0].key() != r.key() {
+			return r, fmt.Errorf("the kernel has removed %s instead", removed[0].text(nil))
+		}
+		removed[0].weight = r.weight
+		return removed[0], nil
 	}
 	return r, nil
 }
