@@ -345,3 +345,12 @@ func (n *node) write(name, text string) {
 	n.must(n.store().Prepare())
 	n.must(os.WriteFile(filepath.Join(n.dir, name), []byte(text), 0o600))
 }
+
+// then does what work does, and something after it.
+func (n *node) then(after func()) func(request) (string, error) {
+	return func(r request) (string, error) {
+		stdout, err := n.work(r)
+		after()
+		return stdout, err
+	}
+}
