@@ -74,7 +74,7 @@ func TestGCJoinsErrors(t *testing.T) {
 	n.pods(n.conf(both), "c1", "c2")
 	n.does["DEL p"], n.does["GC a"] = fails(105, "busy"), fails(108, "cannot collect")
 	a := n.call("GC", n.conf(both))
-	n.wantError("GC", a, 105, `delegate 0 "a": GC: cannot collect`, "details of cannot collect")
+	n.wantError("GC", a, 105, `delegate 0 "a" (net0): GC: cannot collect`, "details of cannot collect")
 	if first, second := strings.Index(a.Msg, "container c1 (eth0): "), strings.Index(a.Msg, "container c2 (eth0): "); first != 0 || second < 0 {
 		t.Errorf("got %q", a.Msg)
 	}
