@@ -90,6 +90,7 @@ func (a *attachment) forget(ctx context.Context, r *record.Record) ([]ForgottenD
 	p.lookFor(namesOf(targets))
 	var forgotten []ForgottenDelegate
 	for _, t := range slices.Backward(targets) {
+		t.dropped = false // its error is for the operator to see
 		d := ForgottenDelegate{Index: t.delegate.Index, Type: t.delegate.Plugins[0].Type, IfName: t.delegate.IfName}
 		d.Err = a.deleteOne(ctx, t, runtimeConfig, p)
 		if d.Err != nil {
