@@ -31,7 +31,7 @@ func (w *model) add(k key) int {
 		}
 		for _, name := range names(planned) {
 			if pod.links[name] != nil {
-				w.says = "there already"
+				w.says = "already"
 				return ownError
 			}
 		}
@@ -129,7 +129,7 @@ func (w *model) del(k key, netns bool) int {
 		if r == nil {
 			return w.delAll(k, w.planned(k), netns, true)
 		}
-		if w.pods[k.container] != nil && w.pods[k.container] != r.pod {
+		if w.pods[k.container] != r.pod {
 			netns = false
 		}
 		return w.undo(k, r.delegates, netns, true)
