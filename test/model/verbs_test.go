@@ -26,7 +26,7 @@ func (w *model) add(k key) int {
 	return w.locked(k, func() int {
 		old := w.records[k]
 		if old != nil && old.pod == pod {
-			w.says = "has a record"
+			w.says = "already"
 			return ownError
 		}
 		for _, name := range names(planned) {
