@@ -167,7 +167,21 @@ func (w *model) delAll(k key, list []attached, netns, again bool) (first int) {
 	return first
 }
 
+// ownedByAnother reports whether the record of another attachment has an interface
+// of that name in the pod.
+func (w *model) ownedByAnother(k key, ifname string) bool {
+	for other, r := range w.records {
+		if other.container == k.container && other != k && r.pod == w.pods[k.container] && slices.Contains(names(r.delegates), ifname) {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *model) delOne(k key, a attached, netns bool) int {
+	if w.records[k] == nil && w.ownedByAnother(k, a.ifname) {
+		netns = false
+	}
 	unlink := func() int {
 		if pod := w.pods[k.container]; netns && pod != nil {
 			delete(pod.links, a.ifname)
