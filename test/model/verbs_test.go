@@ -126,6 +126,7 @@ func (o *keeper) ran(r *record, i int, family string) {
 func (w *model) del(k key, netns bool) int {
 	return w.locked(k, func() int {
 		r := w.records[k]
+		netns = netns && w.pods[k.container] != nil
 		if r == nil {
 			return w.delAll(k, w.planned(k), netns, true)
 		}
