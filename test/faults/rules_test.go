@@ -112,7 +112,8 @@ func (c cell) fail(w *want, at, code int) {
 		w.record = true
 		if c.fault.fails {
 			w.links = []string{c.ifname(at)}
-			if at == c.primary || c.verb == "ROLLBACK" && at == last { // whose route nobody has looked at yet
+			// In a rollback the defaults are taken away, but for that of the last delegate, at which nobody has looked yet.
+			if at == last && c.verb == "ROLLBACK" || at == c.primary && c.verb != "ROLLBACK" {
 				w.owner = at
 			}
 		}
@@ -132,7 +133,8 @@ func unread(c cell, w *want) {
 // netnsDeleted: what comes after it in an ADD cannot be done.
 func netnsDeleted(c cell, w *want) {
 	if c.verb == "ADD" && c.faulty < last {
-		c.fail(w, c.faulty+1, 999)
+		c.fail(w, c.faulty, 8)
+		w.msg = "network namespace"
 	}
 }
 
@@ -152,7 +154,7 @@ func unlinked(c cell, w *want) {
 	switch c.verb {
 	case "ADD":
 		c.fail(w, c.faulty, 999)
-		w.msg = fmt.Sprintf("^default route after delegate %d: ", c.faulty)
+		w.msg = "default route"
 	case "CHECK":
 		w.code, w.msg = 999, "default route"
 	}
@@ -164,7 +166,7 @@ func stolen(c cell, w *want) {
 	case "CHECK":
 		w.owner = c.faulty
 		if c.faulty != c.primary {
-			w.code, w.msg = 999, "the pod's ipv4 default route leads through"
+			w.code, w.msg = 999, "default"
 		}
 	case "STATUS", "GC": // are not about the pod
 		w.owner = c.faulty
