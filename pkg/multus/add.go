@@ -200,10 +200,14 @@ func ready(ctx context.Context, p *pod) error {
 	if err := stopped(ctx); err != nil {
 		return err
 	}
-	if p.current() == "" {
-		return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s: %w", p.path, netns.ErrReplaced)
+	if p.current() != "" {
+		return nil
 	}
-	return nil
+	err := p.netns.Identity.Check(p.path)
+	if err == nil {
+		err = netns.ErrReplaced // for a moment
+	}
+	return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s: %w", p.path, err)
 }
 
 // attachDelegate runs one ADD and puts what came of it into the record. Of a

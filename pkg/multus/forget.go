@@ -51,7 +51,7 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 	own := *conf
 	own.CNIDir = dir
 	c := &call{Multus: m, args: &skel.CmdArgs{ContainerID: entry.Key.ContainerID, IfName: entry.Key.IfName}, conf: &own}
-	a, err := c.lockAttachment(ctx, entry.Key, m.Env.With("CNI_CONTAINERID="+entry.Key.ContainerID, "CNI_NETNS=", "CNI_ARGS="))
+	a, err := c.lockToDelete(ctx, entry.Key, m.Env.With("CNI_CONTAINERID="+entry.Key.ContainerID, "CNI_NETNS=", "CNI_ARGS="))
 	defer a.release()
 	if err != nil {
 		f.Err = err
