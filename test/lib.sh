@@ -28,13 +28,26 @@ need() {
         die "packages are missing: install $missing (Debian's names) and try again"
     fi
     echo "$me: installing $missing" >&2
-    # One at a time: scripts run side by side, and apt-get does not wait for the lists.
-    # shellcheck disable=SC2016,SC2086 # $@ is the inner shell's; package names have no spaces
-    flock "$root" sh -c 'apt-get -q update &&
-        DEBIAN_FRONTEND=noninteractive apt-get -qy -o DPkg::Lock::Timeout=600 install --no-install-recommends "$@"' \
-        sh $missing >&2 || die "could not install $missing"
+    # shellcheck disable=SC2086 # names of packages have no spaces
+    install_packages $missing >&2 || die "could not install $missing"
     missing=$(missing "$@" | xargs)
     [ -z "$missing" ] || die "still missing after the installation: $missing"
+}
+
+# install_packages PACKAGE...: it waits for up to ten minutes while others install something.
+install_packages() {
+    tries=120
+    # apt-get can wait for dpkg's lock, but not for the one of its own lists.
+    until lists=$(apt-get -q update 2>&1); do
+        tries=$((tries - 1))
+        case $lists in
+            *'Could not get lock'*) [ "$tries" -gt 0 ] && sleep 5 && continue ;;
+        esac
+        echo "$lists" >&2
+        return 1
+    done
+    DEBIAN_FRONTEND=noninteractive \
+        apt-get -qy -o DPkg::Lock::Timeout=600 install --no-install-recommends "$@"
 }
 
 # missing COMMAND...: the packages of those that do not exist.
