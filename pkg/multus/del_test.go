@@ -69,15 +69,18 @@ func TestDelNetns(t *testing.T) {
 }
 
 // A CHECK in another netns than that of the ADD is refused, and an ADD while
-// the stale record cannot be undone as well.
+// the stale record cannot be undone as well. That is DELed as it was added.
 func TestOtherNetns(t *testing.T) {
 	n := newNode(t)
-	n.add(n.conf(both))
+	n.add(n.conf(both), "CNI_ARGS=X=before")
 	n.leadTo(unshare(t))
 	n.wantError("CHECK", n.call("CHECK", n.conf(both)), 8, "another network namespace")
 	n.wantCalls("CHECK")
 	n.does["DEL a"] = fails(103, "cannot")
-	n.wantError("ADD", n.call("ADD", n.conf(both)), 103, "undo what is left of this attachment from before", "cannot")
+	n.wantError("ADD", n.call("ADD", n.conf(both), "CNI_ARGS=X=now"), 103, "undo what is left of this attachment from before", "cannot")
+	if got := n.calls[0].args; got != "X=before" {
+		t.Errorf("DEL of the stale record: got CNI_ARGS %q", got)
+	}
 	n.wantCalls("ADD", "DEL p eth0 -", "DEL a net0 -")
 }
 
