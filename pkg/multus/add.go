@@ -56,7 +56,9 @@ func (c *call) add(ctx context.Context) error {
 		return err
 	}
 	if stale != nil {
-		if err := a.undo(ctx, stale, &pod{}); err != nil {
+		before := *a // as the runtime called for it
+		before.undoer = a.undoer.With("CNI_ARGS=" + stale.CNIArgs)
+		if err := before.undo(ctx, stale, &pod{}); err != nil {
 			return cnierror.Prefix(err, "undo what is left of this attachment from before")
 		}
 	}

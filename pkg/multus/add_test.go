@@ -105,3 +105,22 @@ func TestAddRefuses(t *testing.T) {
 		})
 	}
 }
+
+// 3.2: the record is on disk before the first delegate runs, and of a list what
+// its plugins have returned before the next one runs.
+func TestRecordDuringAdd(t *testing.T) {
+	n := newNode(t)
+	n.does["ADD p"] = func(r request) (string, error) {
+		if got := n.record(); len(got.Delegates) != 2 || got.Delegates[0].Result != nil || got.Complete {
+			t.Errorf("before the first plugin: %+v", got)
+		}
+		return n.work(r)
+	}
+	n.does["ADD q"] = func(r request) (string, error) {
+		if got := n.record(); !strings.Contains(string(got.Delegates[0].Result), `"eth0"`) {
+			t.Errorf("before the second plugin: %+v", got)
+		}
+		return n.work(r)
+	}
+	n.add(n.conf(`{"masterplugin":true,"plugins":[{"type":"p"},{"type":"q"}]},` + secondary))
+}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -138,10 +139,10 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 		a.compareWithConf(targets)
 	}
 	if err := a.delete(ctx, targets, runtimeConfig, p); err != nil {
-		if p.markSeen(r.Delegates) {
+		if !isLegacy(r) && p.markSeen(r.Delegates) {
 			err = cnierror.Join(err, a.store.Save(r))
 		}
-		return cnierror.WithDetails(err, fmt.Sprintf("the record is left in place: %s; %s", a.store.Path(a.key), a.advice()))
+		return cnierror.WithDetails(err, fmt.Sprintf("the record is left in place: %s; %s", a.pathOf(r), a.advice()))
 	}
 	if err := a.remove(r); err != nil {
 		a.warn("%v: the next ADD or GC removes it, or: multus forget %s", err, a.key.ContainerID)
@@ -151,10 +152,18 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 
 // remove removes a record, a legacy one if it is of one.
 func (a *attachment) remove(r *record.Record) error {
-	if r.NetnsID == "" {
+	if isLegacy(r) {
 		return a.store.RemoveLegacy(a.key.ContainerID)
 	}
 	return a.store.Remove(a.key)
+}
+
+// pathOf returns where a record is, for messages.
+func (a *attachment) pathOf(r *record.Record) string {
+	if isLegacy(r) {
+		return filepath.Join(a.store.Dir, a.key.ContainerID)
+	}
+	return a.store.Path(a.key)
 }
 
 // compareWithConf finds for each delegate what the conf of today has in its

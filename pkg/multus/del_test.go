@@ -69,15 +69,18 @@ func TestDelNetns(t *testing.T) {
 }
 
 // A CHECK in another netns than that of the ADD is refused, and an ADD while
-// the stale record cannot be undone as well.
+// the stale record cannot be undone as well. That is DELed as it was added.
 func TestOtherNetns(t *testing.T) {
 	n := newNode(t)
-	n.add(n.conf(both))
+	n.add(n.conf(both), "CNI_ARGS=X=before")
 	n.leadTo(unshare(t))
 	n.wantError("CHECK", n.call("CHECK", n.conf(both)), 8, "another network namespace")
 	n.wantCalls("CHECK")
 	n.does["DEL a"] = fails(103, "cannot")
-	n.wantError("ADD", n.call("ADD", n.conf(both)), 103, "undo what is left of this attachment from before", "cannot")
+	n.wantError("ADD", n.call("ADD", n.conf(both), "CNI_ARGS=X=now"), 103, "undo what is left of this attachment from before", "cannot")
+	if got := n.calls[0].args; got != "X=before" {
+		t.Errorf("DEL of the stale record: got CNI_ARGS %q", got)
+	}
 	n.wantCalls("ADD", "DEL p eth0 -", "DEL a net0 -")
 }
 
@@ -93,6 +96,7 @@ func TestDelWithoutRecord(t *testing.T) {
 		left   string // a file in the directory of the records
 	}{
 		{name: "none", del: []string{"DEL p eth0", "DEL a net0"}},
+		{name: "multus's own netns", env: "CNI_NETNS=/proc/thread-self/ns/net", del: []string{"DEL p eth0 -", "DEL a net0 -"}},
 		{name: "CNI_IFNAME=net0", env: "CNI_IFNAME=net0"},
 		{
 			name: "damaged", before: func(n *node) { n.write("net:c1:eth0.json", `{"format":`) },
@@ -256,4 +260,18 @@ func TestDelWithoutDirectory(t *testing.T) {
 	n.must(os.Chmod(n.dir, 0o777))
 	n.wantError("DEL", n.call("DEL", n.conf(both)), 5, "unsafe directory")
 	n.wantCalls("DEL")
+}
+
+// What another Multus has left counts as a record also where its DEL fails.
+func TestLegacyDelFails(t *testing.T) {
+	n := newNode(t)
+	n.write("c1", `[{"type":"x"},{"type":"y","masterplugin":true}]`)
+	_, _ = n.work(request{verb: "ADD", ifname: "net0"})
+	n.does["DEL x"] = fails(113, "busy")
+	a := n.call("DEL", n.conf(both))
+	n.wantError("DEL", a, 113, "busy", filepath.Join(n.dir, "c1")+"; the next DEL")
+	if strings.Contains(a.Msg, "record") {
+		t.Errorf("got %q", a.Msg)
+	}
+	n.wantFiles("c1")
 }

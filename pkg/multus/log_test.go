@@ -72,12 +72,21 @@ func keysOf(t *testing.T, object string) (keys []string) {
 	}
 }
 
-// A fifo that nobody reads holds up no call.
+// A fifo is no log, whether somebody has opened it to read or not: a call could
+// wait for the reader for ever.
 func TestLogIsFifo(t *testing.T) {
 	n := newNode(t)
 	fifo := filepath.Join(t.TempDir(), "log")
 	n.must(unix.Mkfifo(fifo, 0o600))
-	if a := n.add(n.conf(both, `"logFile":"`+fifo+`"`)); !strings.Contains(a.stderr, "this call is not logged") {
-		t.Errorf("stderr: %q", a.stderr)
+	conf := n.conf(both, `"logFile":"`+fifo+`"`)
+	for _, verb := range []string{"ADD", "DEL"} {
+		a := n.call(verb, conf)
+		n.wantOK(verb, a)
+		if !strings.Contains(a.stderr, "this call is not logged") {
+			t.Errorf("%s: stderr: %q", verb, a.stderr)
+		}
+		reader, err := os.OpenFile(fifo, os.O_RDWR, 0)
+		n.must(err)
+		defer reader.Close()
 	}
 }

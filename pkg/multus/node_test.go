@@ -130,7 +130,10 @@ func (n *node) Decode(text []byte) (version.PluginInfo, error) {
 	return new(version.PluginDecoder).Decode(text)
 }
 
-func (n *node) ExecPlugin(_ context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+func (n *node) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	env := map[string]string{}
 	for _, pair := range environ {
 		key, value, _ := strings.Cut(pair, "=")

@@ -16,17 +16,19 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
+// failing is an ADD that fails. calls is nil where both delegates were started.
+type failing struct {
+	name   string
+	breaks func(n *node, cancel func())
+	calls  []string
+	code   uint
+	want   string
+}
+
 // 3.4, 3.5: whatever fails after the first delegate was started, each that was
 // started is DELed in reverse, and the first error is the answer.
 func TestRollback(t *testing.T) {
-	undone := []string{"DEL p eth0", "DEL a net0"}
-	for _, test := range []struct {
-		name   string
-		breaks func(n *node, cancel func())
-		calls  []string
-		code   uint
-		want   string
-	}{
+	for _, test := range []failing{
 		{
 			"the first delegate", func(n *node, _ func()) { n.does["ADD a"] = fails(11, "busy") },
 			[]string{"ADD a net0", "DEL a net0"}, 11, `delegate 0 "a" (net0): ADD: busy`,
@@ -69,43 +71,48 @@ func TestRollback(t *testing.T) {
 	} {
 		for _, stays := range []bool{false, true} {
 			t.Run(test.name, func(t *testing.T) {
-				n := newNode(t)
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				test.breaks(n, cancel)
-				if stays {
-					n.does["DEL a"] = fails(50, "still there")
-				}
-				a := n.callWith(ctx, "ADD", n.conf(both))
-				want := test.calls
-				if want == nil {
-					want = append([]string{"ADD a net0", "ADD p eth0"}, undone...)
-				}
-				n.wantCalls("ADD", want...)
-				switch {
-				case n.stdout == nil:
-					n.wantError("ADD", a, test.code, test.want)
-				case a.exit != 1 || !strings.Contains(a.stderr, "print the result: broken pipe"):
-					t.Errorf("got exit code %d, stderr %q", a.exit, a.stderr)
-				}
-				r := n.record()
-				if !stays && r != nil || stays && r != nil && r.Complete {
-					t.Errorf("left a record: %+v", r)
-				}
-				if !stays || test.name == "the record" {
-					return
-				}
-				if r == nil {
-					t.Fatal("a DEL failed, and the record is gone")
-				}
-				if n.stdout == nil {
-					n.wantError("ADD", a, test.code, "rollback: ", "still there", "details of still there", "multus forget c1")
-				}
-				n.does, n.stdout = nil, nil
-				n.wantOK("DEL", n.call("DEL", n.conf(both)))
+				test.run(t, stays)
 			})
 		}
 	}
+}
+
+// run makes the ADD. stays says that a DEL of the rollback fails, too.
+func (test failing) run(t *testing.T, stays bool) {
+	n := newNode(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	test.breaks(n, cancel)
+	if stays {
+		n.does["DEL a"] = fails(50, "still there")
+	}
+	a := n.callWith(ctx, "ADD", n.conf(both))
+	want := test.calls
+	if want == nil {
+		want = []string{"ADD a net0", "ADD p eth0", "DEL p eth0", "DEL a net0"}
+	}
+	n.wantCalls("ADD", want...)
+	switch {
+	case n.stdout == nil:
+		n.wantError("ADD", a, test.code, test.want)
+	case a.exit != 1 || !strings.Contains(a.stderr, "print the result: broken pipe"):
+		t.Errorf("got exit code %d, stderr %q", a.exit, a.stderr)
+	}
+	r := n.record()
+	if !stays && r != nil || stays && r != nil && r.Complete {
+		t.Errorf("left a record: %+v", r)
+	}
+	if !stays || test.name == "the record" {
+		return
+	}
+	if r == nil {
+		t.Fatal("a DEL failed, and the record is gone")
+	}
+	if n.stdout == nil {
+		n.wantError("ADD", a, test.code, "rollback: ", "still there", "details of still there", "multus forget c1")
+	}
+	n.does, n.stdout = nil, nil
+	n.wantOK("DEL", n.call("DEL", n.conf(both)))
 }
 
 // 3.4: a panic while one delegate is DELed does not keep the others from it.
