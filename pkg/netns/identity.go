@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/containernetworking/plugins/pkg/ns"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,16 +42,12 @@ type Identity struct {
 // Identify returns the identity of the network namespace at path. It returns
 // ErrNotExist when there is none.
 func Identify(path string) (Identity, error) {
-	file, err := open(path)
+	n, err := Open(path, true)
 	if err != nil {
 		return Identity{}, err
 	}
-	defer unix.Close(file)
-	id, err := enter(file)
-	if err != nil {
-		return Identity{}, fmt.Errorf("identify the network namespace at %s: %w", path, err)
-	}
-	return id, nil
+	defer n.Close()
+	return n.Identity, nil
 }
 
 // Check returns nil when path leads to the network namespace of this
@@ -134,23 +131,20 @@ func (i inode) String() string { return fmt.Sprintf("%d:%d", i.device, i.number)
 
 func inodeAt(path string) (inode, error) {
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return inode{}, pathError("stat", path, err)
+	err := unix.Stat(path, &st)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return inode{}, fmt.Errorf("%w at %s", ErrNotExist, path)
+	}
+	if err != nil {
+		return inode{}, fmt.Errorf("stat %s: %w", path, err)
 	}
 	return inode{uint64(st.Dev), st.Ino}, nil
 }
 
-func inodeOf(file int) (inode, error) {
+func inodeOf(file ns.NetNS) (inode, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(file, &st); err != nil {
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
 		return inode{}, fmt.Errorf("stat a network namespace: %w", err)
 	}
 	return inode{uint64(st.Dev), st.Ino}, nil
-}
-
-func pathError(what, path string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-		return fmt.Errorf("%w at %s", ErrNotExist, path)
-	}
-	return fmt.Errorf("%s %s: %w", what, path, err)
 }
