@@ -96,14 +96,7 @@ func (k *Keeper) identify(h *held, delegate int) (err error) {
 // whoever added it. The routes alone do not show that, since another network
 // may have taken its own route out at the same moment, as another multus does.
 func (k *Keeper) holdReplaced(present map[string]bool) error {
-	if len(k.others) == 0 {
-		return nil
-	}
-	bodies, err := k.table.nl.Replacements()
-	if err != nil {
-		return fmt.Errorf("watch the pod's routes: %w", err)
-	}
-	replacing, err := parseAll(bodies)
+	replacing, err := k.replacements()
 	if err != nil {
 		return err
 	}
@@ -115,6 +108,19 @@ func (k *Keeper) holdReplaced(present map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// replacements returns the default routes that have replaced others since the
+// last call, if there are others.
+func (k *Keeper) replacements() ([]route, error) {
+	if len(k.others) == 0 {
+		return nil, nil
+	}
+	bodies, err := k.table.nl.Replacements()
+	if err != nil {
+		return nil, fmt.Errorf("watch the pod's routes: %w", err)
+	}
+	return parseAll(bodies)
 }
 
 // only takes out the routes that are not wanted and puts back those that are.
@@ -187,14 +193,15 @@ func (k *Keeper) verify() error {
 	if err != nil {
 		return err
 	}
-	for i := range k.held {
-		h := &k.held[i]
-		there := contains(now, &h.route)
-		if !there && !h.out {
+	wanted := map[string]bool{}
+	for _, h := range k.held {
+		wanted[h.key()] = wanted[h.key()] || !h.out
+	}
+	for _, h := range k.held {
+		switch there := contains(now, &h.route); {
+		case wanted[h.key()] && !there:
 			return fmt.Errorf("the default route %s was put back and is not there", h.text(h.links))
-		}
-		twin := func(other held) bool { return !other.out && other.key() == h.key() }
-		if there && h.out && !slices.ContainsFunc(k.held, twin) {
+		case there && !wanted[h.key()]:
 			return fmt.Errorf("the default route %s was removed and is still there", h.text(h.links))
 		}
 	}

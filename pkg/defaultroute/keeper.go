@@ -16,7 +16,6 @@ package defaultroute
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -52,10 +51,8 @@ func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 // others are taken out, and its own, which only the primary of a chain has by
 // then, are put back.
 func (k *Keeper) Before(delegate int) error {
-	if len(k.others) > 0 {
-		if err := k.table.nl.Watch(); err != nil {
-			return fmt.Errorf("watch the pod's routes: %w", err)
-		}
+	if _, err := k.replacements(); err != nil {
+		return err
 	}
 	return k.only(func(h *held) bool { return h.delegate == delegate })
 }

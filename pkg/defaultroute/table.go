@@ -21,10 +21,9 @@ type Netlink interface {
 	// LinkName returns the name of the interface with an index. It returns
 	// unix.ENODEV when there is none.
 	LinkName(index int) (string, error)
-	// Watch starts to collect what Replacements returns.
-	Watch() error
 	// Replacements returns the bodies of the messages about routes that have
-	// replaced others (NLM_F_REPLACE) since Watch or since the last call.
+	// replaced others (NLM_F_REPLACE) since the last call; the first call only
+	// starts to collect them.
 	Replacements() ([][]byte, error)
 }
 

@@ -70,23 +70,16 @@ func (n *Netns) LinkName(index int) (string, error) {
 	return link.Attrs().Name, nil
 }
 
-// Watch starts to collect what Replacements returns.
-func (n *Netns) Watch() error {
-	if n.watch != nil {
-		return nil
-	}
-	return visit(n.file, unix.Setns, func() (err error) {
-		n.watch, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
-		return err
-	})
-}
-
 // Replacements returns the bodies of the RTM_NEWROUTE messages about routes
-// that have replaced others (NLM_F_REPLACE) since Watch or since the last call.
-// When too many routes have changed, the kernel drops messages.
+// that have replaced others (NLM_F_REPLACE) since the last call; the first call
+// only starts to collect them. When too many routes have changed, the kernel
+// drops messages.
 func (n *Netns) Replacements() ([][]byte, error) {
 	if n.watch == nil {
-		return nil, nil
+		return nil, visit(n.file, unix.Setns, func() (err error) {
+			n.watch, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+			return err
+		})
 	}
 	var found [][]byte
 	for {

@@ -32,10 +32,10 @@ type Netns struct {
 
 	// file keeps the namespace, and so its inode number, from being used again.
 	file    ns.NetNS
-	inode   inode
+	inode   string // "DEVICE:INODE"
 	links   netlinksafe.Handle
 	sockets map[int]*nl.SocketHandle // of Request, by protocol
-	watch   *nl.NetlinkSocket        // of Watch, nil without
+	watch   *nl.NetlinkSocket        // of Replacements, nil before the first call
 }
 
 // Open opens the network namespace at path. It returns ErrNotExist when there
@@ -67,7 +67,7 @@ func open(path string) (ns.NetNS, error) {
 }
 
 func (n *Netns) connect(allowOwn bool) (err error) {
-	if n.inode, err = inodeOf(n.file); err != nil {
+	if n.inode, err = inodeAt(fmt.Sprintf("/proc/self/fd/%d", n.file.Fd())); err != nil {
 		return err
 	}
 	home, err := inodeAt(own)
@@ -77,7 +77,7 @@ func (n *Netns) connect(allowOwn bool) (err error) {
 	if n.inode == home && !allowOwn {
 		return ErrOwn
 	}
-	if n.Identity.Boot, err = BootID(); err != nil {
+	if n.Identity.Boot, err = bootID(); err != nil {
 		return err
 	}
 	err = visit(n.file, unix.Setns, func() (err error) {
@@ -103,7 +103,7 @@ func (n *Netns) connect(allowOwn bool) (err error) {
 func (n *Netns) name() (string, error) {
 	cookie, err := unix.GetsockoptUint64(n.sockets[unix.NETLINK_ROUTE].Socket.GetFd(), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 	if errors.Is(err, unix.ENOPROTOOPT) { // before Linux 5.14
-		return n.inode.String(), nil
+		return n.inode, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the cookie of the network namespace: %w", err)
