@@ -15,6 +15,7 @@
 package defaultroute
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -115,14 +116,11 @@ func (k *Keeper) Owners() map[string]int {
 // nowhere has no entry.
 func (k *Keeper) Interfaces() map[string]string {
 	interfaces := make(map[string]string, 2)
-	metric := map[string]uint32{}
 	owners := k.Owners()
-	for _, h := range k.held {
-		if owners[h.family()] != h.delegate || len(h.links) == 0 || h.links[0] == "" {
-			continue
-		}
-		if best, ok := metric[h.family()]; !ok || h.metric() < best {
-			metric[h.family()], interfaces[h.family()] = h.metric(), h.links[0]
+	byMetric := slices.SortedStableFunc(slices.Values(k.held), func(a, b held) int { return cmp.Compare(a.metric(), b.metric()) })
+	for _, h := range byMetric {
+		if owners[h.family()] == h.delegate && len(h.links) > 0 && h.links[0] != "" && interfaces[h.family()] == "" {
+			interfaces[h.family()] = h.links[0]
 		}
 	}
 	return interfaces

@@ -23,7 +23,7 @@ func (r *route) request() []byte {
 	case len(r.hops) == 1 && r.hops[0].weight == 0:
 		h := r.hops[0]
 		header.Flags = uint32(h.flags)
-		attrs = append(append(attrs, attr(unix.RTA_OIF, nl.Uint32Attr(uint32(h.index)))), h.attrs...)
+		attrs = append(append(attrs, newAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(h.index)))), h.attrs...)
 	case len(r.hops) > 0: // only a multipath route can have weights, be it of one next hop
 		var multipath []byte
 		for _, h := range r.hops {
@@ -33,7 +33,7 @@ func (r *route) request() []byte {
 			}
 			multipath = append(multipath, next.Serialize()...)
 		}
-		attrs = append(attrs, attr(unix.RTA_MULTIPATH, multipath))
+		attrs = append(attrs, newAttr(unix.RTA_MULTIPATH, multipath))
 	}
 	return message(header, attrs...)
 }
@@ -81,7 +81,7 @@ func (r *route) toGateway() []byte {
 			header := unix.RtMsg{
 				Family: unix.AF_INET6, Dst_len: 128, Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT, Type: unix.RTN_UNICAST,
 			}
-			return message(header, attr(unix.RTA_DST, a.Value), attr(unix.RTA_OIF, nl.Uint32Attr(uint32(r.hops[0].index))))
+			return message(header, newAttr(unix.RTA_DST, a.Value), newAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(r.hops[0].index))))
 		}
 	}
 	return nil

@@ -75,13 +75,10 @@ func parse(body []byte) ([]route, error) {
 	return several, nil
 }
 
-// rejects reports whether the route leads nowhere.
+// rejects reports whether the route leads nowhere: RTN_BLACKHOLE, RTN_UNREACHABLE,
+// RTN_PROHIBIT and RTN_THROW follow each other.
 func (r *route) rejects() bool {
-	switch r.header.Type {
-	case unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_THROW:
-		return true
-	}
-	return false
+	return r.header.Type >= unix.RTN_BLACKHOLE && r.header.Type <= unix.RTN_THROW
 }
 
 // hasLink reports whether an interface shows whose route it is. The kernel
@@ -105,7 +102,7 @@ func (r *route) setAttrs(attrs []syscall.NetlinkRouteAttr) (err error) {
 		case unix.RTA_CACHEINFO: // the lifetime that it reports is set otherwise
 			if r.header.Family == unix.AF_INET6 && len(a.Value) >= cacheExpiresAt+4 {
 				if ticks := int32(nl.NativeEndian().Uint32(a.Value[cacheExpiresAt:])); ticks > 0 {
-					r.attrs = append(r.attrs, attr(unix.RTA_EXPIRES, nl.Uint32Attr(uint32(ticks/clockTicks))))
+					r.attrs = append(r.attrs, newAttr(unix.RTA_EXPIRES, nl.Uint32Attr(uint32(ticks/clockTicks))))
 				}
 			}
 		default:
@@ -135,40 +132,21 @@ func parseHops(value []byte) (hops []hop, err error) {
 	return hops, nil
 }
 
-// key is equal for two reports of one route. Two IPv6 routes cannot differ in
-// anything else; two IPv4 routes can differ in any attribute.
-func (r *route) key() string {
-	if r.header.Family == unix.AF_INET {
-		return string(r.request())
-	}
-	key := fmt.Sprint(r.header.Type, r.metric())
-	for _, h := range r.hops {
-		key += fmt.Sprintf(" %d %s", h.index, h.gateway())
-	}
-	if id := r.attr(rtaNextHopID); id != nil {
-		key += fmt.Sprint(" nhid ", id.Value)
-	}
-	return key
-}
+// key is equal for two reports of one route: what is enough to remove it. Two
+// IPv6 routes cannot differ in anything else; two IPv4 routes can differ in any
+// attribute.
+func (r *route) key() string { return string(r.removal()) }
 
 func (r *route) metric() uint32 { return number(r.attr(unix.RTA_PRIORITY)) }
 
-// gateway returns the address of the gateway, "" when there is none. In
-// RTA_VIA the family, 2 bytes, stands before the address.
+// gateway returns the address of the gateway, "" when there is none.
 func (h hop) gateway() string {
 	for _, a := range h.attrs {
-		value := a.Value
-		switch kind(a) {
-		case unix.RTA_VIA:
-			value = value[min(2, len(value)):]
-		case unix.RTA_GATEWAY:
-		default:
-			continue
-		}
-		if address, ok := netip.AddrFromSlice(value); ok {
+		if k := kind(a); k == unix.RTA_GATEWAY || k == unix.RTA_VIA {
+			bytes := a.Value[len(a.Value)%4:] // in RTA_VIA the family, 2 bytes, stands before it
+			address, _ := netip.AddrFromSlice(bytes)
 			return address.String()
 		}
-		return fmt.Sprintf("%x", value)
 	}
 	return ""
 }
@@ -194,6 +172,6 @@ func number(a *syscall.NetlinkRouteAttr) uint32 {
 	return nl.NativeEndian().Uint32(a.Value)
 }
 
-func attr(kind uint16, value []byte) syscall.NetlinkRouteAttr {
+func newAttr(kind uint16, value []byte) syscall.NetlinkRouteAttr {
 	return syscall.NetlinkRouteAttr{Attr: syscall.RtAttr{Type: kind}, Value: value}
 }
