@@ -67,6 +67,7 @@ func commands() []command {
 		{"validate", (*program).validate},
 		{"compose", (*program).compose},
 		{"list", (*program).list},
+		{"forget", (*program).forget},
 		{"install", (*program).install},
 		{"uninstall", (*program).uninstall},
 		{"version", (*program).version},
