@@ -96,7 +96,14 @@ func describeTrial(r *try.Report) string {
 	if r.Result != nil {
 		fmt.Fprintf(&text, "\nthe runtime gets:\n%s\n", indented(r.Result))
 	}
-	fmt.Fprintf(&text, "\nADD %.0f ms, CHECK %.0f ms, DEL %.0f ms\n", r.AddMS, r.CheckMS, r.DelMS)
+	fmt.Fprintf(&text, "\nADD %.0f ms", r.AddMS)
+	if r.CheckMS > 0 {
+		fmt.Fprintf(&text, ", CHECK %.0f ms", r.CheckMS)
+	}
+	if r.DelMS > 0 {
+		fmt.Fprintf(&text, ", DEL %.0f ms", r.DelMS)
+	}
+	text.WriteByte('\n')
 	for _, problem := range r.Problems {
 		fmt.Fprintf(&text, "failed: %s\n", cnierror.OneLine(problem))
 	}

@@ -7,6 +7,7 @@ package try
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/multus"
 	"multus-cni/pkg/record"
 )
 
@@ -76,7 +78,7 @@ func (t *trial) compare(ctx context.Context, before snapshot) error {
 	for _, command := range [][]string{{"iptables-save"}, {"ip6tables-save"}, {"nft", "list", "ruleset"}} {
 		t.findRules(ctx, command)
 	}
-	return t.findRecords()
+	return nil
 }
 
 func (t *trial) left(format string, args ...any) {
@@ -145,15 +147,26 @@ func (t *trial) findRules(ctx context.Context, command []string) {
 	}
 }
 
-// findRecords reports the records of the container.
-func (t *trial) findRecords() error {
+// forget removes the records of a container whose DEL has failed. Nobody would
+// send another one, and this container never was anybody's.
+func (t *trial) forget(ctx context.Context) error {
 	var errs []error
 	for _, conf := range t.multus {
 		entries, err := record.Store{Dir: conf.CNIDir}.Entries()
 		errs = append(errs, err)
 		for _, e := range entries {
-			if e.Key.ContainerID == t.id {
-				t.left("record %s; remove it with: multus forget %s --cni-dir %s", e.Path, t.id, conf.CNIDir)
+			if e.Key.ContainerID != t.id {
+				continue
+			}
+			m := &multus.Multus{Env: t.env, Stderr: t.state.stderr}
+			done := m.Forget(context.WithoutCancel(ctx), conf.CNIDir, e, nil)
+			for _, d := range done.Delegates {
+				if d.Err != nil && !d.Released {
+					t.left("perhaps the addresses of %s: %s", d.IfName, cmp.Or(strings.Join(d.Addresses, ", "), "unknown which"))
+				}
+			}
+			if done.Err != nil {
+				t.left("record %s: %v", e.Path, done.Err)
 			}
 		}
 	}

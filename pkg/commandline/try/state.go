@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -154,8 +155,8 @@ func (s *state) undo(ctx context.Context) error {
 		if list, err = netconf.ReadFile(s.Conf, ifname); err == nil {
 			t := &trial{id: s.id, netns: s.netns(), state: s, result: s.Result}
 			t.setList(list)
-			t.del(ctx)
-			for _, problem := range t.report.Problems {
+			err = t.del(ctx)
+			for _, problem := range slices.Concat(t.report.Problems, t.report.Left) {
 				err = errors.Join(err, errors.New(problem))
 			}
 		}

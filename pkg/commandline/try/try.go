@@ -85,8 +85,7 @@ func (t *trial) run(ctx context.Context, o Options) (kept bool, err error) {
 	if o.Keep && added && ctx.Err() == nil {
 		return true, nil
 	}
-	t.del(ctx)
-	return false, t.compare(context.WithoutCancel(ctx), before)
+	return false, errors.Join(t.del(ctx), t.compare(context.WithoutCancel(ctx), before))
 }
 
 // trial is one throw-away attachment.
@@ -96,6 +95,7 @@ type trial struct {
 	state  *state
 	list   netconf.Delegate // of the plugins of the conf
 	multus []*netconf.Conf  // those of them that are multus
+	env    delegate.Env
 	runner *delegate.Runner
 	result json.RawMessage // of the whole list
 	report Report
@@ -115,8 +115,8 @@ func (t *trial) setList(list netconf.Delegate) {
 		}
 	}
 	t.list, t.report.Network = list, list.Name
-	env := delegate.Env(os.Environ()).With("CNI_CONTAINERID="+t.id, "CNI_NETNS="+t.netns, "CNI_ARGS=", "CNI_PATH="+t.state.CNIPath)
-	t.runner = delegate.NewRunner(&runtimeExec{pluginexec.Exec{Stderr: t.state.stderr}}, env)
+	t.env = delegate.Env(os.Environ()).With("CNI_CONTAINERID="+t.id, "CNI_NETNS="+t.netns, "CNI_ARGS=", "CNI_PATH="+t.state.CNIPath)
+	t.runner = delegate.NewRunner(&runtimeExec{pluginexec.Exec{Stderr: t.state.stderr}}, t.env)
 }
 
 // runtimeExec starts plugins, this program among them.
@@ -148,9 +148,10 @@ func (t *trial) add(ctx context.Context) bool {
 func (t *trial) inputs() netconf.Inputs { return netconf.Inputs{PrevResult: t.result} }
 
 // del detaches, also after an ADD that failed, as runtimes do.
-func (t *trial) del(ctx context.Context) {
+func (t *trial) del(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	t.timed(&t.report.DelMS, "DEL", func() error { return t.runner.Run(ctx, "DEL", t.list, t.inputs()) })
+	return t.forget(ctx)
 }
 
 // timed runs one verb, notes how long it took, and reports whether it succeeded.
