@@ -62,16 +62,10 @@ func (t *trial) compare(ctx context.Context, before snapshot) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range after.pod {
-		if !slices.Contains(before.pod, name) {
-			t.left("link %s in the pod", name)
-		}
+	for _, name := range without(after.pod, before.pod) {
+		t.left("link %s in the pod", name)
 	}
-	for _, name := range after.node {
-		if !slices.Contains(before.node, name) {
-			t.report.New = append(t.report.New, name)
-		}
-	}
+	t.report.New, t.report.Gone = without(after.node, before.node), without(before.node, after.node)
 	for _, dir := range dataDirs(t.state.Conf) {
 		t.findFiles(dir)
 	}
@@ -79,6 +73,11 @@ func (t *trial) compare(ctx context.Context, before snapshot) error {
 		t.findRules(ctx, command)
 	}
 	return nil
+}
+
+// without returns the names that are not among others.
+func without(names, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
 }
 
 func (t *trial) left(format string, args ...any) {

@@ -28,7 +28,10 @@ type Report struct {
 	Left []string `json:"left"`
 	// New are links that the node did not have before: bridges stay by design,
 	// and another pod may have come meanwhile.
-	New     []string `json:"new,omitempty"`
+	New []string `json:"new,omitempty"`
+	// Gone are links that the node had before: one that a DEL should have given
+	// back, or one of another pod that has ended.
+	Gone    []string `json:"gone,omitempty"`
 	Removed []string `json:"removed,omitempty"` // trials that were killed before
 	Kept    bool     `json:"kept"`
 }

@@ -7,13 +7,12 @@ package try
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,9 +55,7 @@ func (s *state) netns() string { return filepath.Join(netnsDir, s.id) }
 
 // begin makes the state of a trial and then its network namespace.
 func begin(o Options) (*trial, error) {
-	random := make([]byte, 4)
-	_, _ = rand.Read(random) // never fails
-	id := prefix + hex.EncodeToString(random)
+	id := fmt.Sprintf("%s%08x", prefix, rand.Uint32())
 	s := &state{Conf: o.Conf, CNIPath: strings.Join(o.CNIPath, ":"), id: id, stderr: o.Stderr}
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return nil, err
