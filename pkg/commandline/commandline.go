@@ -4,8 +4,8 @@
 // Package commandline holds the commands for people: what multus does when it
 // is run by hand and not by a container runtime.
 //
-// The commands read confs and records, and put files in place. They attach and
-// detach no pod: that is for the runtime alone.
+// The commands read confs and records, and put files in place. They attach no
+// pod, which is for the runtime alone, and detach one only in forget.
 package commandline
 
 import (
@@ -66,7 +66,9 @@ func commands() []command {
 	return []command{
 		{"validate", (*program).validate},
 		{"compose", (*program).compose},
+		{"try", (*program).try},
 		{"list", (*program).list},
+		{"forget", (*program).forget},
 		{"install", (*program).install},
 		{"uninstall", (*program).uninstall},
 		{"version", (*program).version},

@@ -25,7 +25,7 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	h := &host{T: t, multus: multus(t), bin: fakePlugins(t), conf: t.TempDir(), source: filepath.Join(t.TempDir(), "10-multus.conf")}
+	h := &host{T: t, multus: multusBinary(t), bin: fakePlugins(t), conf: t.TempDir(), source: filepath.Join(t.TempDir(), "10-multus.conf")}
 	if err := os.Remove(filepath.Join(h.bin, "multus")); err != nil {
 		t.Fatal(err)
 	}
@@ -33,8 +33,8 @@ func newHost(t *testing.T) *host {
 	return h
 }
 
-// multus returns the real binary: the one that MULTUS names, or one built now.
-func multus(t *testing.T) string {
+// multusBinary returns the real one: the one that MULTUS names, or one built now.
+func multusBinary(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("MULTUS"); path != "" {
 		return path
