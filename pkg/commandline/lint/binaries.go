@@ -4,13 +4,10 @@
 package lint
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -30,8 +27,6 @@ const answerTime = 5 * time.Second
 
 // maxSaid is how much, in bytes, of what a failing plugin says is quoted.
 const maxSaid = 1 << 10
-
-const maxPath = 4096 // bytes of a path, PATH_MAX of Linux
 
 // Versions returns the versions of the CNI spec that a plugin supports, found by
 // its type in the directories of path. It runs the plugin's VERSION, and kills it
@@ -86,9 +81,9 @@ func (l *linter) find(u *unit) {
 		return
 	}
 	supported, err := l.ask(path)
-	if missing := loader(path); missing != "" && errors.Is(err, fs.ErrNotExist) {
-		l.warn(u.problem(u.field, u.pos, "%s, and %s cannot run here: it needs %s, which does not exist; "+
-			"on a node that lacks it too, install a statically linked release", what, path, missing))
+	if errors.Is(err, fs.ErrNotExist) { // the file does exist, see ENOENT in execve(2)
+		l.warn(u.problem(u.field, u.pos, "%s, and %s cannot run here: the loader that it is linked with, or its interpreter, does not exist; "+
+			"on a node that lacks it too, install a statically linked release", what, path))
 		return
 	}
 	if err != nil {
@@ -124,33 +119,6 @@ func (l *linter) compare(u *unit, what, path string, supported []string) {
 	}
 	l.report(u.problem(u.field, u.pos, "%s, which does not support CNI %s (%s supports %s): %s",
 		what, version, path, strings.Join(supported, ", "), advice), false)
-}
-
-// loader returns the file that must exist for a program to run: the dynamic
-// loader of an ELF file, the interpreter of a script. It returns "" for a
-// program that needs none and for what cannot be read. See execve(2).
-func loader(path string) string {
-	file, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	line, _ := bufio.NewReader(file).ReadString('\n') // the last line may lack its end
-	if script, ok := strings.CutPrefix(line, "#!"); ok {
-		interpreter, _, _ := strings.Cut(strings.TrimSpace(script), " ")
-		return interpreter
-	}
-	program, err := elf.NewFile(file)
-	if err != nil {
-		return ""
-	}
-	for _, p := range program.Progs {
-		if p.Type == elf.PT_INTERP {
-			name, _ := io.ReadAll(io.LimitReader(p.Open(), maxPath))
-			return string(bytes.TrimRight(name, "\x00"))
-		}
-	}
-	return ""
 }
 
 func find(kind string, path []string) (string, error) {
