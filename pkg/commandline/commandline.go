@@ -37,7 +37,7 @@ const (
 func Main(version string, args []string) int {
 	p := &program{
 		release: version, columns: terminalColumns(os.Stdout), defaultCNIDir: netconf.DefaultCNIDir, env: os.Getenv,
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		self: "/proc/self/exe", stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 	}
 	return p.main(args)
 }
@@ -49,6 +49,7 @@ type program struct {
 
 	defaultCNIDir string // where records are unless a conf says otherwise
 
+	self   string // the path of this binary
 	env    func(key string) string
 	stdin  io.Reader
 	stdout io.Writer
@@ -70,6 +71,7 @@ func commands() []command {
 		{"list", (*program).list},
 		{"forget", (*program).forget},
 		{"install", (*program).install},
+		{"ready", (*program).ready},
 		{"uninstall", (*program).uninstall},
 		{"version", (*program).version},
 		{"help", (*program).help},
