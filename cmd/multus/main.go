@@ -28,11 +28,15 @@ func init() {
 	runtime.GOMAXPROCS(1)
 }
 
-func main() {
-	if len(os.Args) > 1 && os.Getenv("CNI_COMMAND") == "" { // a person, not a runtime
-		os.Exit(commandline.Main(version, os.Args[1:]))
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run does what the command line or, with CNI_COMMAND set, a runtime asks for,
+// and returns the exit code.
+func run(args []string) int {
+	if len(args) > 0 && os.Getenv("CNI_COMMAND") == "" { // a person, not a runtime
+		return commandline.Main(version, args)
 	}
-	os.Exit(serve())
+	return serve()
 }
 
 // serve handles the call of a runtime and returns the exit code.

@@ -24,7 +24,7 @@ import (
 func (r *Runner) call(ctx context.Context, d netconf.Delegate, i int, verb string, in netconf.Inputs) (stdout []byte, cniVersion string, err error) {
 	p := d.Plugins[i]
 	stdout, err = r.attempt(ctx, d, i, verb, in)
-	if err == nil || !p.Inherited || !refusesVersion(err) && !newVerb(verb) {
+	if err == nil || !p.Inherited || !refusesVersion(err) && !unknownVerb(verb, err) {
 		return stdout, p.CNIVersion, err
 	}
 	chosen := r.commonVersion(ctx, p)
@@ -70,12 +70,16 @@ func exists(verb, cniVersion string) bool {
 	return err == nil && ok
 }
 
-// newVerb reports whether a verb can be newer than a plugin. A plugin that does
-// not know STATUS or GC refuses the call before it looks at the CNI version,
-// with whatever its own check of the environment finds missing: code 4 and
-// "unknown CNI_COMMAND" or "missing containerID" with the reference plugins.
+// unknownVerb reports whether an error may mean that the plugin is older than
+// the verb. Such a plugin refuses STATUS or GC before it looks at the CNI
+// version, for whatever its own check of the environment finds missing: code 4
+// and "unknown CNI_COMMAND" or "missing containerID" with the reference plugins.
 // (CHECK is another matter: it only follows an ADD, which chose the version.)
-func newVerb(verb string) bool { return verb == "STATUS" || verb == "GC" }
+func unknownVerb(verb string, err error) bool {
+	code := cnierror.Code(err)
+	answered := code == 50 || code == 51 // what STATUS is for: section "Error" of the spec
+	return (verb == "STATUS" || verb == "GC") && !answered
+}
 
 // refusesVersion reports whether an error may mean that the plugin does not
 // support the CNI version of its request. The spec gives code 1 that meaning,

@@ -56,7 +56,9 @@ func (c *call) add(ctx context.Context) error {
 		return err
 	}
 	if stale != nil {
-		if err := a.undo(ctx, stale, &pod{}); err != nil {
+		before := *a // as the runtime called for it
+		before.undoer = a.undoer.With("CNI_ARGS=" + stale.CNIArgs)
+		if err := before.undo(ctx, stale, &pod{}); err != nil {
 			return cnierror.Prefix(err, "undo what is left of this attachment from before")
 		}
 	}
@@ -200,10 +202,14 @@ func ready(ctx context.Context, p *pod) error {
 	if err := stopped(ctx); err != nil {
 		return err
 	}
-	if p.current() == "" {
-		return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s: %w", p.path, netns.ErrReplaced)
+	if p.current() != "" {
+		return nil
 	}
-	return nil
+	err := p.netns.Identity.Check(p.path)
+	if err == nil {
+		err = netns.ErrReplaced // for a moment
+	}
+	return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s: %w", p.path, err)
 }
 
 // attachDelegate runs one ADD and puts what came of it into the record. Of a

@@ -9,11 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 
 	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/lock"
 	"multus-cni/pkg/netconf"
 	"multus-cni/pkg/rawjson"
@@ -21,21 +24,19 @@ import (
 )
 
 // del detaches a pod from the networks that its record lists or, without a
-// record, from those that the conf lists. It goes on where no lock can be had:
-// a disk that is full or read-only must keep no pod from being deleted.
+// record, from those that the conf lists.
 func (c *call) del(ctx context.Context) error {
 	if c.conf == nil {
 		return c.confErr
 	}
-	a, err := c.lockAttachment(ctx, c.key(), c.Env)
+	c = c.whereRecorded(c.key())
+	a, err := c.lockToDelete(ctx, c.key(), c.Env)
 	defer a.release()
 	switch {
-	case errors.Is(err, record.ErrUnsafe):
-		return ioError(err)
 	case errors.Is(err, lock.ErrInherited):
 		return nil // the ADD was refused, and the record is that of the multus that has called
 	case err != nil:
-		a.warn("%v: going on without a lock", err)
+		return ioError(err)
 	}
 	r, err := a.load()
 	if err == nil {
@@ -49,6 +50,35 @@ func (c *call) del(ctx context.Context) error {
 	p := c.openPodToDelete(c.args.Netns, nil)
 	defer p.close()
 	return a.undoConf(ctx, p)
+}
+
+// whereRecorded returns the call with the default cniDir if that, and not the
+// conf's, has the record of the attachment: somebody has set cniDir in the conf
+// since the pod was attached.
+func (c *call) whereRecorded(key record.Key) *call {
+	has := func(dir string) bool {
+		_, err := os.Lstat(record.Store{Dir: dir}.Path(key))
+		return err == nil
+	}
+	if c.conf.CNIDir == netconf.DefaultCNIDir || has(c.conf.CNIDir) || !has(netconf.DefaultCNIDir) {
+		return c
+	}
+	there, conf := *c, *c.conf
+	conf.CNIDir = netconf.DefaultCNIDir
+	there.conf = &conf
+	return &there
+}
+
+// lockToDelete locks an attachment that is to be undone. It goes on where no
+// lock can be had: a disk that is full or read-only must keep no pod from being
+// deleted.
+func (c *call) lockToDelete(ctx context.Context, key record.Key, env delegate.Env) (*attachment, error) {
+	a, err := c.lockAttachment(ctx, key, env)
+	if err == nil || errors.Is(err, record.ErrUnsafe) || errors.Is(err, lock.ErrInherited) || ctx.Err() != nil {
+		return a, err
+	}
+	a.warn("%v: going on without a lock", err)
+	return a, nil
 }
 
 // setAside makes way for a DEL by the conf after the record could not be
@@ -109,10 +139,10 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 		a.compareWithConf(targets)
 	}
 	if err := a.delete(ctx, targets, runtimeConfig, p); err != nil {
-		if p.markSeen(r.Delegates) {
+		if !isLegacy(r) && p.markSeen(r.Delegates) {
 			err = cnierror.Join(err, a.store.Save(r))
 		}
-		return cnierror.WithDetails(err, fmt.Sprintf("the record is left in place: %s; %s", a.store.Path(a.key), a.advice()))
+		return cnierror.WithDetails(err, fmt.Sprintf("the record is left in place: %s; %s", a.pathOf(r), a.advice()))
 	}
 	if err := a.remove(r); err != nil {
 		a.warn("%v: the next ADD or GC removes it, or: multus forget %s", err, a.key.ContainerID)
@@ -122,10 +152,18 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 
 // remove removes a record, a legacy one if it is of one.
 func (a *attachment) remove(r *record.Record) error {
-	if r.NetnsID == "" {
+	if isLegacy(r) {
 		return a.store.RemoveLegacy(a.key.ContainerID)
 	}
 	return a.store.Remove(a.key)
+}
+
+// pathOf returns where a record is, for messages.
+func (a *attachment) pathOf(r *record.Record) string {
+	if isLegacy(r) {
+		return filepath.Join(a.store.Dir, a.key.ContainerID)
+	}
+	return a.store.Path(a.key)
 }
 
 // compareWithConf finds for each delegate what the conf of today has in its

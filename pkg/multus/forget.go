@@ -51,7 +51,7 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 	own := *conf
 	own.CNIDir = dir
 	c := &call{Multus: m, args: &skel.CmdArgs{ContainerID: entry.Key.ContainerID, IfName: entry.Key.IfName}, conf: &own}
-	a, err := c.lockAttachment(ctx, entry.Key, m.Env.With("CNI_CONTAINERID="+entry.Key.ContainerID, "CNI_NETNS=", "CNI_ARGS="))
+	a, err := c.lockToDelete(ctx, entry.Key, m.Env.With("CNI_CONTAINERID="+entry.Key.ContainerID, "CNI_NETNS=", "CNI_ARGS="))
 	defer a.release()
 	if err != nil {
 		f.Err = err
@@ -90,6 +90,7 @@ func (a *attachment) forget(ctx context.Context, r *record.Record) ([]ForgottenD
 	p.lookFor(namesOf(targets))
 	var forgotten []ForgottenDelegate
 	for _, t := range slices.Backward(targets) {
+		t.dropped = false // its error is for the operator to see
 		d := ForgottenDelegate{Index: t.delegate.Index, Type: t.delegate.Plugins[0].Type, IfName: t.delegate.IfName}
 		d.Err = a.deleteOne(ctx, t, runtimeConfig, p)
 		if d.Err != nil {

@@ -131,7 +131,7 @@ func (c *call) collect(ctx context.Context, key record.Key) (err error) {
 			err = cnierror.Prefix(err, "container %s (%s)", key.ContainerID, key.IfName)
 		}
 	}()
-	a, err := c.lockAttachment(ctx, key, c.Env.With("CNI_CONTAINERID="+key.ContainerID, "CNI_NETNS=", "CNI_ARGS="))
+	a, err := c.lockToDelete(ctx, key, c.Env.With("CNI_CONTAINERID="+key.ContainerID, "CNI_NETNS=", "CNI_ARGS="))
 	defer a.release()
 	if err != nil {
 		return ioError(err)

@@ -44,6 +44,10 @@ func fromLegacy(old *record.Legacy, conf *netconf.Conf, key record.Key) (*record
 	return r, nil
 }
 
+// isLegacy reports whether fromLegacy has made a record: it is not saved then,
+// and the file that it was read from is not a record of multus's format.
+func isLegacy(r *record.Record) bool { return r.NetnsID == "" }
+
 // legacyConf writes the conf of multus with which the delegates get the
 // interfaces that they have.
 func legacyConf(old *record.Legacy, conf *netconf.Conf) ([]byte, error) {

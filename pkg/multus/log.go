@@ -76,10 +76,11 @@ func (a *attachment) addDelegate(ctx context.Context, d netconf.Delegate, in net
 	return result, err
 }
 
-// callDelegate runs another verb of one delegate and logs it.
+// callDelegate runs another verb of one delegate and logs it. A panic is an
+// error of this delegate: the others must be DELed all the same.
 func (a *attachment) callDelegate(ctx context.Context, runner *delegate.Runner, verb string, d netconf.Delegate, in netconf.Inputs) error {
 	attrs, start := a.logBegin("delegate "+verb, d), time.Now()
-	err := runner.Run(ctx, verb, d, in)
+	err := withoutPanic(func() error { return runner.Run(ctx, verb, d, in) })
 	a.logEnd("delegate "+verb, start, err, attrs)
 	return err
 }

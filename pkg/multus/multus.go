@@ -10,7 +10,6 @@ package multus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +18,6 @@ import (
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/containernetworking/cni/pkg/version"
 
 	"multus-cni/pkg/calllog"
 	"multus-cni/pkg/cnierror"
@@ -39,55 +37,6 @@ type Multus struct {
 	// Exec returns what starts plugins. guard is nil where no attachment is
 	// locked. Nil stands for pluginexec.
 	Exec func(guard pluginexec.Guard, guardOptional bool) invoke.Exec
-}
-
-// Serve handles the call that the environment and stdin of the process
-// describe, and returns the exit code. An ADD whose ctx is cancelled half-way
-// is rolled back. about is printed when there is no call to handle.
-func (m *Multus) Serve(ctx context.Context, about string) int {
-	cniVersion := version.Current() // of an error, until the conf has been read
-	deleted := false
-	serve := func(verb string, run func(*call, context.Context) error) func(*skel.CmdArgs) error {
-		return func(args *skel.CmdArgs) error {
-			c := m.newCall(args)
-			if c.conf != nil && c.conf.CNIVersion != "" {
-				cniVersion = c.conf.CNIVersion
-			}
-			err := c.serve(ctx, verb, run)
-			deleted = verb == "DEL" && err == nil
-			return err
-		}
-	}
-	e := skel.PluginMainFuncsWithError(skel.CNIFuncs{
-		Add:    serve("ADD", (*call).add),
-		Del:    serve("DEL", (*call).del),
-		Check:  serve("CHECK", (*call).check),
-		GC:     serve("GC", (*call).gc),
-		Status: serve("STATUS", (*call).status),
-	}, version.All, about)
-	// After a DEL, skel refuses a CNI_NETNS that is multus's own. By then the
-	// path of a dead container leads there, since its pid was used again, and
-	// the DEL has succeeded without it.
-	if e == nil || deleted && e.Code == types.ErrInvalidNetNS {
-		return 0
-	}
-	if err := m.printError(e, cniVersion); err != nil {
-		_, _ = fmt.Fprintf(m.Stderr, "multus: print the error %q: %v\n", e.Msg, err)
-	}
-	return 1
-}
-
-// printError writes an error as the CNI spec has it, section 5, "Error".
-func (m *Multus) printError(e *types.Error, cniVersion string) error {
-	text, err := json.MarshalIndent(struct {
-		CNIVersion string `json:"cniVersion"`
-		types.Error
-	}{cniVersion, *e}, "", "    ")
-	if err != nil {
-		return fmt.Errorf("encode the error: %w", err)
-	}
-	_, err = m.Stdout.Write(append(text, '\n'))
-	return err
 }
 
 // warn prints one line to stderr.

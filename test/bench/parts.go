@@ -56,7 +56,7 @@ func (b *bench) floor(verb string, n int) []program {
 func (b *bench) verbs() error {
 	above, below := map[string][]cost{}, map[string][]cost{}
 	var rss []float64
-	for range b.rounds {
+	for range rounds("verbs", b.rounds) {
 		for _, verb := range []string{"ADD", "CHECK", "STATUS", "DEL", "VERSION"} {
 			delegates := 3
 			if verb == "VERSION" {
@@ -97,7 +97,7 @@ func (b *bench) verbs() error {
 // growth fits lines through the cost of 1 to 64 delegates.
 func (b *bench) growth() error {
 	var slopes, straight []float64
-	for range max(b.rounds/10, 3) {
+	for range rounds("1 to 64 delegates", max(b.rounds/10, 3)) {
 		var x, y, bare []float64
 		for n := 1; n <= 64; n *= 2 {
 			c, err := b.sum(b.call("ADD", noops(n)), b.call("DEL", noops(n)))
@@ -133,7 +133,7 @@ func (b *bench) variants() error {
 		{"a conf of 100 kB, CPU over a short one", long},
 	} {
 		var above, below []cost
-		for range b.rounds / 2 {
+		for range rounds(v.name, b.rounds/2) {
 			c, err := b.sum(b.call("ADD", v.conf), b.call("DEL", v.conf))
 			if err != nil {
 				return err
@@ -176,7 +176,7 @@ func (b *bench) records() error {
 		valid[i] = fmt.Sprintf(`{"containerID":%q,"ifname":"eth0"}`, id)
 	}
 	var above, below []cost
-	for range b.rounds {
+	for range rounds("10,000 records", b.rounds) {
 		c, err := b.sum(b.call("ADD", full), b.call("DEL", full))
 		if err != nil {
 			return err
@@ -190,7 +190,7 @@ func (b *bench) records() error {
 	b.ratio("ADD and DEL beside 10,000 records, CPU over none", "<= 1.02", above, below, cpu)
 	gc := append(full[:len(full)-1:len(full)-1], `,"cni.dev/valid-attachments":[`+strings.Join(valid, ",")+`]}`...)
 	var each []float64
-	for range max(b.rounds/20, 3) {
+	for range rounds("GC", max(b.rounds/20, 3)) {
 		c, err := b.run(b.call("GC", gc))
 		if err != nil {
 			return err
@@ -231,7 +231,7 @@ func (b *bench) concurrency() error {
 		return time.Since(start), <-errs
 	}
 	var above, below []cost
-	for range max(b.rounds/40, 3) {
+	for range rounds("50 at once", max(b.rounds/40, 3)) {
 		pods, err := together(func(i int) error {
 			id := fmt.Sprintf("c%d", i)
 			_, err := b.sum(call(b.multus, "ADD", b.bin, id, noops(3)), call(b.multus, "DEL", b.bin, id, noops(3)))
@@ -274,7 +274,7 @@ func (b *bench) realPod() error {
 		`{"type":"flannel","cniVersion":"0.4.0","masterplugin":true,"dataDir":"/run/flannel/data","delegate":{"bridge":"mbr0","isDefaultGateway":true}}`,
 	)
 	shares, empty := map[string][]float64{}, map[string][]float64{}
-	for range max(b.rounds/4, 5) {
+	for range rounds("real pods", max(b.rounds/4, 5)) {
 		for _, verb := range []string{"ADD", "DEL"} {
 			floor, err := b.sum(slices.Concat(b.floor(verb, 0), b.floor(verb, 0))...)
 			if err != nil {

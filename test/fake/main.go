@@ -37,8 +37,8 @@
 //	                      support the configuration's version
 //	deaf                  ignores SIGTERM and SIGINT from here on
 //	hold NAME             waits to be released
-//	ipam NAME             runs a child to its end that waits to be released,
-//	                      and that outlives its parent if need be
+//	ipam NAME [deaf]      runs a child to its end that waits to be released,
+//	                      and that outlives its parent, and signals if deaf
 //	leave NAME            starts such a child and does not wait for it; the
 //	                      child keeps every file open that it inherited
 //	orphan NAME           starts such a child, and dies as soon as multus has
@@ -106,6 +106,9 @@ type call struct {
 
 func main() {
 	if name := os.Getenv("FAKE_HOLD"); name != "" {
+		if os.Getenv("FAKE_DEAF") != "" {
+			signal.Ignore(unix.SIGTERM, unix.SIGINT)
+		}
 		hold(name)
 		return
 	}
@@ -424,7 +427,9 @@ func (c *call) processes() map[string]operation {
 			hold(words[1])
 			return nil
 		},
-		"ipam": func(words []string, _ string) error { return start(words[1]).Wait() },
+		"ipam": func(words []string, _ string) error {
+			return start(words[1], "FAKE_DEAF="+strings.Join(words[2:], "")).Wait()
+		},
 		"leave": func(words []string, _ string) error {
 			start(words[1])
 			return nil
@@ -589,9 +594,9 @@ func (c *call) fail(code uint, msg string) {
 
 // start runs a child that waits to be released and has open whatever the fake
 // itself has.
-func start(name string) *exec.Cmd {
+func start(name string, env ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "FAKE_HOLD="+name)
+	cmd.Env = append(append(os.Environ(), "FAKE_HOLD="+name), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -4,13 +4,11 @@
 package faults
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"multus-cni/test/pod"
 	"multus-cni/test/sandbox"
@@ -26,7 +24,7 @@ func (w *world) run(c cell) error {
 		return fmt.Errorf("prepare: %w", err)
 	}
 	conf := func() map[string]any { return c.conf("demo", cniDir, w.padding, len(kinds)) }
-	if !c.begins() || c.around != nil && c.around.again {
+	if !c.begins() {
 		if r, err := w.call("ADD", conf()); err != nil || r.failure != nil {
 			return fmt.Errorf("the ADD before: %v, %w", r, err)
 		}
@@ -37,12 +35,7 @@ func (w *world) run(c cell) error {
 	if err := w.spoil(c, cniDir); err != nil {
 		return fmt.Errorf("spoil: %w", err)
 	}
-	if c.fault != nil && c.fault.name == "hang" {
-		err = w.hang(c, conf())
-	} else {
-		err = w.once(c, conf(), cniDir)
-	}
-	if err != nil {
+	if err := w.once(c, conf(), cniDir); err != nil {
 		return err
 	}
 	if err := w.clean(c, conf(), cniDir); err != nil {
@@ -83,29 +76,16 @@ func (w *world) spoil(c cell, cniDir string) (err error) {
 			return err
 		}
 	}
-	if c.around != nil && c.around.replaces {
-		if w.foreignPod, err = pod.Snapshot(pod.Path); err != nil {
-			return err
-		}
-	}
 	if c.fault != nil && c.fault.unread {
 		w.unread = c.delegateVerb() + " " + kinds[c.faulty]
 	}
 	if cniDir != "" {
-		if w.cellRecords, err = files(realDir()); err != nil {
+		if w.cellRecords, err = files(cniDir); err != nil {
 			return err
 		}
 		delete(w.cellRecords, ourRecord)
 	}
 	return os.WriteFile(w.broken(), nil, 0o600)
-}
-
-// realDir is the directory of the records, wherever it has gone.
-func realDir() string {
-	if _, err := os.Stat(cellDir + "-away"); err == nil {
-		return cellDir + "-away"
-	}
-	return cellDir
 }
 
 // once runs the verb and looks at what comes of it.
@@ -124,11 +104,7 @@ func (w *world) once(c cell, conf map[string]any, cniDir string) error {
 	if err := w.called(want.calls); err != nil {
 		return err
 	}
-	dir := sandbox.RecordDir
-	if cniDir != "" {
-		dir = realDir()
-	}
-	if _, err := os.Stat(filepath.Join(dir, ourRecord)); (err == nil) != want.record {
+	if _, err := os.Stat(filepath.Join(cmp.Or(cniDir, sandbox.RecordDir), ourRecord)); (err == nil) != want.record {
 		return fmt.Errorf("there is a record: %v, want %v", err == nil, want.record)
 	}
 	return c.checkPod(want)
@@ -146,57 +122,6 @@ func (c cell) withValid(conf map[string]any) map[string]any {
 	return conf
 }
 
-// hang kills multus while a delegate hangs, and sends DEL at once.
-func (w *world) hang(c cell, conf map[string]any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), sandbox.Patience)
-	defer cancel()
-	cmd := w.command(ctx, c.multusVerb(), c.withValid(conf))
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	err := errors.Join(w.Await("hang"), cmd.Process.Kill())
-	_ = cmd.Wait()
-	_, recordErr := os.Stat(filepath.Join(sandbox.RecordDir, ourRecord))
-	if err := errors.Join(err, recordErr, w.called(c.want().calls)); err != nil {
-		return err
-	}
-	if !c.locks() {
-		return nil
-	}
-	del := w.command(ctx, "DEL", conf)
-	if err := del.Start(); err != nil {
-		return err
-	}
-	err = w.waits(del.Process.Pid)
-	err = errors.Join(err, os.Remove(w.broken()), w.Release("hang"), del.Wait())
-	if err != nil {
-		return fmt.Errorf("DEL after the kill: %w", err)
-	}
-	return w.called(c.calls("DEL", 2, 1, 0))
-}
-
-// locks reports whether the verb concerns an attachment.
-func (c cell) locks() bool { return c.verb != "STATUS" && c.verb != "GC" }
-
-// waits checks that a multus waits for the attachment's lock. That it has it
-// open is not enough: other processes come and go meanwhile, so that it has its
-// chance to go wrong.
-func (w *world) waits(pid int) error {
-	err := sandbox.WaitFor("DEL to look at the lock", func() bool {
-		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-		return !sandbox.Lives(pid) || slices.ContainsFunc(fds, func(fd string) bool {
-			target, _ := os.Readlink(fd)
-			return strings.HasSuffix(target, ourRecord+".lock")
-		})
-	})
-	return errors.Join(err, sandbox.LookOn(3, func() error {
-		if !sandbox.Lives(pid) {
-			return errors.New("it does not wait for the delegate")
-		}
-		return w.called(nil)
-	}))
-}
-
 // clean sends the DEL that a runtime sends next, and sees that nothing is left
 // and nothing foreign has changed.
 func (w *world) clean(c cell, conf map[string]any, cniDir string) error {
@@ -206,11 +131,7 @@ func (w *world) clean(c cell, conf map[string]any, cniDir string) error {
 		}
 	}
 	w.calm()
-	netns := pod.Path
-	if c.around != nil && c.around.replaces && !c.begins() { // the runtime knows that its pod is gone
-		netns = ""
-	}
-	r, err := w.call("DEL", conf, "CNI_NETNS="+netns)
+	r, err := w.call("DEL", conf)
 	if err == nil && r.failure != nil {
 		err = fmt.Errorf("%+v", *r.failure)
 	}
@@ -220,13 +141,10 @@ func (w *world) clean(c cell, conf map[string]any, cniDir string) error {
 	if err := w.called(c.calls("DEL", 2, 1, 0)); err != nil {
 		return err
 	}
-	if c.fault != nil && c.fault.name == "hang" && !c.locks() {
-		err = w.Release("hang")
-	} else if c.fault != nil && c.fault.name == "child" {
-		err = w.Release("child")
-	}
-	if err != nil {
-		return err
+	if c.fault != nil && c.fault.name == "child" {
+		if err := w.Release("child"); err != nil {
+			return err
+		}
 	}
 	return errors.Join(w.nothingLeft(cniDir), w.nothingForeign())
 }

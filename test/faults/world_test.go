@@ -28,9 +28,9 @@ const (
 type world struct {
 	*sandbox.Sandbox
 	// What an environment changes.
-	path, stdout string
-	padding      int
-	unread       string
+	path    string
+	padding int
+	unread  string
 
 	before      string            // the node, and what is foreign
 	foreignPod  string            // snapshot of the pod before a cell
@@ -102,15 +102,13 @@ func (w *world) startOver(t *testing.T) {
 
 // calm ends what an environment has changed in the world itself.
 func (w *world) calm() {
-	w.path, w.stdout, w.padding, w.unread = "", "", 0, ""
+	w.path, w.padding, w.unread = "", 0, ""
 	_ = os.Remove(w.broken())
 }
 
 func (w *world) removeCellDir() {
 	_ = unix.Unmount(cellDir, unix.MNT_DETACH)
-	for _, suffix := range []string{"", "-real", "-away"} {
-		_ = os.RemoveAll(cellDir + suffix)
-	}
+	_ = os.RemoveAll(cellDir)
 }
 
 // broken is the file that switches the faults on.

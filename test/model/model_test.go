@@ -15,9 +15,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"pgregory.net/rapid"
@@ -118,7 +116,6 @@ func (m *machine) sequence(t *rapid.T) {
 		"CHECK":      step("CHECK", func(t *rapid.T) { m.call(t, "CHECK", mistakes(t, "", "CHECK")) }),
 		"GC":         step("GC", func(t *rapid.T) { m.call(t, "GC", mistakes(t, "", "DEL", "GC")) }),
 		"kill":       step("kill", m.kill),
-		"kill early": step("kill early", m.killEarly),
 		"netns":      step("netns", m.netns),
 		"conf":       step("conf", m.conf),
 		"stranger":   step("stranger", m.stranger),
@@ -265,33 +262,6 @@ func (m *machine) kill(t *rapid.T) {
 		return
 	}
 	del.answers(t, code, m.want.says)
-}
-
-// killEarly kills an ADD somewhere, perhaps before it has begun, and sends a
-// DEL at once. What the fakes are called for until then, nobody knows; but all
-// that was ADDed must be DELed after that.
-func (m *machine) killEarly(t *rapid.T) {
-	k := m.attachment(t)
-	after := time.Duration(rapid.IntRange(0, 40).Draw(t, "ms")) * time.Millisecond
-	t.Logf("ADD %v, killed after %v, and DEL", k, after)
-	p := m.start(t, "ADD", k, true, nil)
-	time.Sleep(after)
-	_ = p.Process.Kill()
-	_ = p.Wait()
-	m.predict("DEL", k, nil, true, nil)
-	m.start(t, "DEL", k, true, nil).answers(t, 0, "")
-	calls, err := m.NewCalls()
-	must(t, err)
-	for i, line := range calls {
-		f := strings.Fields(line)
-		undone := func(later string) bool {
-			return strings.HasPrefix(later, strings.Join(append([]string{"DEL"}, f[1:5]...), " "))
-		}
-		if f[0] == "ADD" && !slices.ContainsFunc(calls[i+1:], undone) {
-			t.Fatalf("no DEL after %q in:\n%s", line, strings.Join(calls, "\n"))
-		}
-	}
-	m.want.lines = nil
 }
 
 // netns takes a pod's network namespace away, or makes another one at its path,

@@ -26,12 +26,12 @@ func (w *model) add(k key) int {
 	return w.locked(k, func() int {
 		old := w.records[k]
 		if old != nil && old.pod == pod {
-			w.says = "has a record"
+			w.says = "already"
 			return ownError
 		}
 		for _, name := range names(planned) {
 			if pod.links[name] != nil {
-				w.says = "there already"
+				w.says = "already"
 				return ownError
 			}
 		}
@@ -126,10 +126,11 @@ func (o *keeper) ran(r *record, i int, family string) {
 func (w *model) del(k key, netns bool) int {
 	return w.locked(k, func() int {
 		r := w.records[k]
+		netns = netns && w.pods[k.container] != nil
 		if r == nil {
 			return w.delAll(k, w.planned(k), netns, true)
 		}
-		if w.pods[k.container] != nil && w.pods[k.container] != r.pod {
+		if w.pods[k.container] != r.pod {
 			netns = false
 		}
 		return w.undo(k, r.delegates, netns, true)
@@ -167,7 +168,21 @@ func (w *model) delAll(k key, list []attached, netns, again bool) (first int) {
 	return first
 }
 
+// ownedByAnother reports whether the record of another attachment has an interface
+// of that name in the pod.
+func (w *model) ownedByAnother(k key, ifname string) bool {
+	for other, r := range w.records {
+		if other.container == k.container && other != k && r.pod == w.pods[k.container] && slices.Contains(names(r.delegates), ifname) {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *model) delOne(k key, a attached, netns bool) int {
+	if w.records[k] == nil && w.ownedByAnother(k, a.ifname) {
+		netns = false
+	}
 	unlink := func() int {
 		if pod := w.pods[k.container]; netns && pod != nil {
 			delete(pod.links, a.ifname)

@@ -229,17 +229,6 @@ func (p *podState) attach(k key, a attached) int {
 		}
 		addr, gateway := address(k, a.index, family)
 		l.addrs = append(l.addrs, addr)
-		for _, other := range p.links {
-			if other.defaults[family].metric != metric(k) {
-				continue
-			}
-			switch how {
-			case "excl":
-				return int(types.ErrInternal)
-			case "replace":
-				delete(other.defaults, family)
-			}
-		}
 		l.defaults[family] = route{gateway, metric(k)}
 	}
 	return 0

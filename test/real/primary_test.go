@@ -4,7 +4,6 @@
 package real
 
 import (
-	"bytes"
 	"os"
 	"slices"
 	"strings"
@@ -155,32 +154,4 @@ func (n *node) exclusive(t *testing.T) {
 			}
 		done
 		echo "$result"`)
-}
-
-// TestCheckNotices: CHECK fails when an interface or an address of a secondary is
-// gone, which its plugin notices.
-func TestCheckNotices(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]string{
-		"address of a secondary":   "ip addr del 10.2.0.2/24 dev net0",
-		"interface of a secondary": "ip link del net0",
-	} {
-		t.Run(name, func(t *testing.T) {
-			inNode(t, func(t *testing.T, n *node) {
-				before := n.snapshot(t)
-				p := n.pod(t, "pod1")
-				c := conf("1.0.0", `{"type": "ptp", `+hostLocal(2)+`}`, primary(`{"type": "ptp", `+hostLocal(1)+`}`))
-				n.mustAdd(t, p, c)
-				n.must(t, "CHECK", p, c)
-				p.command(t, change)
-				if stdout, err := n.call(t, "CHECK", p, c); err == nil {
-					t.Errorf("CHECK passed after %q", change)
-				} else {
-					t.Logf("CHECK: %s", bytes.TrimSpace(stdout))
-				}
-				n.must(t, "DEL", p, c)
-				n.nothingLeft(t, before, p)
-			})
-		})
-	}
 }

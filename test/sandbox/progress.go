@@ -8,23 +8,17 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"time"
 )
 
-// Progress adds a line to the file that $PROGRESS names, if it names one:
-//
-//	progress: WHAT DONE OF FAILED
-//
-// The scripts that run campaigns show the newest one. It is no error when
-// nobody can be told.
+// Progress appends a line to the file that PROGRESS names, if it names one: the
+// scripts that run campaigns show it, see test/lib.sh for the format. It is no
+// error when nobody watches.
 func Progress(what string, done, of, failed int) {
-	path := os.Getenv("PROGRESS")
-	if path == "" {
-		return
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(os.Getenv("PROGRESS"), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return
 	}
-	fmt.Fprintf(f, "progress: %s %d %d %d\n", what, done, of, failed)
-	f.Close()
+	defer f.Close()
+	_, _ = fmt.Fprintf(f, "%d %d %d %d %s\n", time.Now().Unix(), done, of, failed, what)
 }

@@ -13,9 +13,9 @@ import (
 )
 
 func main() {
-	print := func(*skel.CmdArgs) error {
+	reply := func(*skel.CmdArgs) error {
 		_, err := os.Stdout.WriteString(`{"cniVersion":"1.1.0"}`)
 		return err
 	}
-	skel.PluginMainFuncs(skel.CNIFuncs{Add: print, Del: print, Check: print, GC: print, Status: print}, version.All, "floor")
+	skel.PluginMainFuncs(skel.CNIFuncs{Add: reply, Del: reply, Check: reply, GC: reply, Status: reply}, version.All, "floor")
 }

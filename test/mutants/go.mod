@@ -1,0 +1,3 @@
+module multus-cni/test/mutants
+
+go 1.24.2
