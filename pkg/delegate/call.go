@@ -24,7 +24,7 @@ import (
 func (r *Runner) call(ctx context.Context, d netconf.Delegate, i int, verb string, in netconf.Inputs) (stdout []byte, cniVersion string, err error) {
 	p := d.Plugins[i]
 	stdout, err = r.attempt(ctx, d, i, verb, in)
-	if err == nil || !p.Inherited || !refusesVersion(err) {
+	if err == nil || !p.Inherited || !refusesVersion(err) && !unknownVerb(verb, err) {
 		return stdout, p.CNIVersion, err
 	}
 	chosen := r.commonVersion(ctx, p)
@@ -68,6 +68,17 @@ func exists(verb, cniVersion string) bool {
 	}
 	ok, err := version.GreaterThanOrEqualTo(cniVersion, since)
 	return err == nil && ok
+}
+
+// unknownVerb reports whether an error may mean that the plugin is older than
+// the verb. Such a plugin refuses STATUS or GC before it looks at the CNI
+// version, for whatever its own check of the environment finds missing: code 4
+// and "unknown CNI_COMMAND" or "missing containerID" with the reference plugins.
+// (CHECK is another matter: it only follows an ADD, which chose the version.)
+func unknownVerb(verb string, err error) bool {
+	code := cnierror.Code(err)
+	answered := code == 50 || code == 51 // what STATUS is for: section "Error" of the spec
+	return (verb == "STATUS" || verb == "GC") && !answered
 }
 
 // refusesVersion reports whether an error may mean that the plugin does not

@@ -155,6 +155,38 @@ func TestRefusedVersion(t *testing.T) {
 	}
 }
 
+// CONTRACT 6.2, 6.3: a plugin that is older than STATUS and GC refuses them
+// with another code than 1.
+func TestUnknownVerb(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		supports string
+		code     uint
+		spelled  bool
+		ok       bool
+	}{
+		{name: "too old", supports: "0.4.0 1.0.0", code: 4, ok: true},
+		{name: "a script that is too old", supports: "0.3.1", code: 999, ok: true},
+		{name: "it knows them", supports: "1.0.0 1.1.0", code: 4},
+		{name: "an answer", supports: "1.0.0", code: 50},
+		{name: "spelled out", supports: "1.0.0", code: 4, spelled: true},
+		{name: "no VERSION", code: 4},
+	} {
+		for _, verb := range []string{"STATUS", "GC"} {
+			p := &plugins{supports: map[string]string{"a": test.supports}, fails: map[string]error{verb + " a": types.NewError(test.code, "no", "")}}
+			d := list(t, "a")
+			d.Plugins[0].CNIVersion, d.Plugins[0].Inherited = "1.1.0", !test.spelled
+			err := NewRunner(p, Env{"CNI_PATH=/bin"}).Run(context.Background(), verb, d, netconf.Inputs{})
+			if (err == nil) != test.ok || err != nil && cnierror.Code(err) != test.code {
+				t.Errorf("%s: %s: got %v, want it to succeed: %v", test.name, verb, err, test.ok)
+			}
+			if len(p.calls) != 1 {
+				t.Errorf("%s: %s: got calls %q, want one", test.name, verb, p.calls)
+			}
+		}
+	}
+}
+
 // What a list's verbs do when its plugins fail.
 func TestListFails(t *testing.T) {
 	failing := func(code uint, what string) error { return types.NewError(code, what, "details of "+what) }

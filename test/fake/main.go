@@ -143,6 +143,9 @@ func (c *call) run() (err error) {
 		return version.PluginSupports(supported(c.kind)...).Encode(os.Stdout)
 	}
 	if !slices.Contains(supported(c.kind), c.conf.CNIVersion) {
+		if c.verb == "STATUS" || c.verb == "GC" { // as skel before v1.2 does, which looks at the version last
+			c.fail(4, "unknown CNI_COMMAND: "+c.verb)
+		}
 		c.fail(1, "incompatible CNI versions")
 	}
 	if err := c.begin(); err != nil {

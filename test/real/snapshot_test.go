@@ -32,8 +32,8 @@ var byDesign = []struct {
 		"bridge: no DEL deletes the bridge, nor its address, since other pods may be on it",
 	},
 	{
-		regexp.MustCompile(`^file /var/lib/cni/networks/[^/]+/(lock|last_reserved_ip\.\d+)$`),
-		"host-local: its own lock, and where its round robin goes on",
+		regexp.MustCompile(`^file /var/lib/cni/networks/[^/]+/(lock|last_reserved_ip(\.\d+)?)$`),
+		"host-local: its own lock, and where its round robin goes on (in one file until v0.6.0)",
 	},
 	{
 		regexp.MustCompile(`^nft ip6? (nat|filter)( \w+)?(: type \w+ hook .*)?$`),
