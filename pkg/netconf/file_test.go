@@ -10,11 +10,15 @@ import (
 
 func TestReadFile(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
-		{`{"name": "n", "cniVersion": "1.0.0", "type": "multus", "capabilities": {"ips": true}, "delegates": []}`,
-			`{"name": "n", "cniVersion": "1.0.0", "type": "multus", "delegates": []}`},
+		{
+			`{"name": "n", "cniVersion": "1.0.0", "type": "multus", "capabilities": {"ips": true}, "delegates": []}`,
+			`{"name": "n", "cniVersion": "1.0.0", "type": "multus", "delegates": []}`,
+		},
 		{`{"name": "n", "type": "x"}`, `{"name": "n", "type": "x","cniVersion":"0.1.0"}`},
-		{`{"name": "n", "cniVersion": "1.0.0", "plugins": [{"type": "multus"}, {"type": "y", "name": "other", "n": 1.10}]}`,
-			`{"type": "multus","name":"n","cniVersion":"1.0.0"}` + "\n" + `{"type": "y", "name":"n", "n": 1.10,"cniVersion":"1.0.0"}`},
+		{
+			`{"name": "n", "cniVersion": "1.0.0", "plugins": [{"type": "multus"}, {"type": "y", "name": "other", "n": 1.10}]}`,
+			`{"type": "multus","name":"n","cniVersion":"1.0.0"}` + "\n" + `{"type": "y", "name":"n", "n": 1.10,"cniVersion":"1.0.0"}`,
+		},
 	} {
 		list, err := ReadFile([]byte(test.text), "eth0")
 		var requests []string
