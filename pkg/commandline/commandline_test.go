@@ -29,6 +29,8 @@ func TestWrongUseExitsWith2(t *testing.T) {
 		{"forget", `multus: say which container to forget, or --stale: see "multus help forget"`},
 		{"forget a b", `multus: say which container to forget, or --stale: see "multus help forget"`},
 		{"forget --stale a", `multus: --stale is for all containers that are gone: name none: see "multus help forget"`},
+		{"try", `multus: say which conf to try, one file, or which try to --remove: see "multus help try"`},
+		{"try --remove x a.conf", `multus: say which conf to try, one file, or which try to --remove: see "multus help try"`},
 		{"list all", `multus: list takes no argument such as "all": see "multus help list"`},
 		{"install", `multus: say which conf to install, one file: see "multus help install"`},
 		{"install -", `multus: say which conf to install, one file: see "multus help install"`},

@@ -148,7 +148,7 @@ func (f *forgetting) containerIn(all []remembered) (string, error) {
 // all of the attachment was released.
 func (f *forgetting) forgetOne(ctx context.Context, r remembered) (released bool, err error) {
 	conf := f.confOf(r.Key)
-	if r.Kind == record.KindLegacy && conf != nil {
+	if r.Key.Network == "" && conf != nil {
 		r.Key.Network, r.Key.IfName = conf.Name, cmp.Or(f.ifname, "eth0")
 	}
 	name := "container " + r.Key.ContainerID

@@ -174,3 +174,15 @@ func TestForgetWhatIsNoRecord(t *testing.T) {
 		"format 99 is newer than 1, the newest that this multus reads: use the newer multus for this attachment\n", exitError, "", "a4")
 	f.wantLeft("demo:a4:eth0.json")
 }
+
+func TestForgetADamagedLegacyRecord(t *testing.T) {
+	f := newForgetter(t)
+	f.file("c1", "[7]", 0)
+	f.want("container c1 (damaged): DIR/c1\n  not removed: it does not tell its network: name the conf of multus with --conf\n", exitError, "", "c1")
+	conf := filepath.Join(t.TempDir(), "multus.conf")
+	if err := os.WriteFile(conf, []byte(`{"name": "demo", "type": "multus", "delegates": [{"type": "good", "masterplugin": true}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.want("container c1, network demo, eth0 (damaged): DIR/c1\n  removed\n", exitOK, "good eth0", "c1", "--conf", conf)
+	f.wantLeft("")
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -18,9 +19,13 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// ErrNoConf means that a record says too little for a DEL, so that the conf of
-// today is needed.
-var ErrNoConf = errors.New("the record does not say what to delete")
+var (
+	// ErrNoConf means that a record says too little for a DEL, so that the conf
+	// of today is needed.
+	ErrNoConf = errors.New("the record does not say what to delete")
+
+	errChanged = errors.New("the container was attached anew meanwhile")
+)
 
 // Forgotten is what Forget did for one record.
 type Forgotten struct {
@@ -54,24 +59,23 @@ type ForgottenDelegate struct {
 // plugin that can no longer succeed, or a runtime that sends none after a
 // reboot.
 //
-// dir is the directory of the record. entry.Key must be complete, also for a
-// legacy record, which tells no more than the container's id. conf is the conf
-// of today, nil when there is none: it is tried where the record's
-// configuration is refused, is all that there is to go by where the record is
-// damaged, and must be there for a legacy record (ErrNoConf).
+// dir is the directory of the record, which the caller has found as entry. With
+// a conf, entry.Key must be complete, also for a legacy record, which tells no
+// more than the container's id. conf is the conf of today, nil when there is
+// none: it is tried where the record's configuration is refused, is all that
+// there is to go by where the record is damaged, and must be there for a legacy
+// record (ErrNoConf).
 //
-// A record of a newer format is left in place, and so is any when ctx is
-// cancelled.
+// These are left in place: a record of a newer format, one that an ADD has
+// written since the caller looked, and any record when ctx is cancelled.
 func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, conf *netconf.Conf) Forgotten {
-	switch entry.Kind {
-	case record.KindQuarantined: // its attachment was deleted, and another one may have the key by now
+	switch {
+	case entry.Kind == record.KindQuarantined: // its attachment was deleted, and another one may have the key by now
 		return Forgotten{Err: os.Remove(entry.Path)}
-	case record.KindNewer:
+	case entry.Kind == record.KindNewer:
 		return Forgotten{Err: entry.Err}
-	case record.KindLegacy:
-		if conf == nil {
-			return Forgotten{Err: ErrNoConf}
-		}
+	case conf == nil && isLegacy(entry):
+		return Forgotten{Err: ErrNoConf}
 	}
 	known := netconf.Conf{Name: entry.Key.Network}
 	if conf != nil {
@@ -84,30 +88,40 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 	if err != nil {
 		return Forgotten{Err: err}
 	}
-	if entry.Kind == record.KindDamaged {
-		return a.forgetDamaged(ctx, entry.Path, conf != nil)
-	}
-	r, err := a.loadKind(entry.Kind)
+	r, err := a.loadAs(isLegacy(entry))
+	var damaged *record.DamagedError
 	switch {
 	case errors.Is(err, record.ErrNotExist): // no more than the lock of a killed run, or a DEL was faster
 		return Forgotten{}
+	case errors.As(err, &damaged):
+		return a.forgetDamaged(ctx, damaged.Path, conf != nil)
 	case err != nil:
 		return Forgotten{Err: err}
+	case entry.Record == nil && !isLegacy(entry), entry.Record != nil && identity(entry.Record) != identity(r):
+		return Forgotten{Err: errChanged}
 	}
 	return a.forget(ctx, r, conf != nil)
 }
 
-// loadKind reads the record of an entry. Unlike load, it never takes a legacy
-// record of the container for another one that is gone.
-func (a *attachment) loadKind(kind record.Kind) (*record.Record, error) {
-	if kind != record.KindLegacy {
+// isLegacy reports whether an entry is the record of another Multus, readable or
+// not: its file has the name of the container.
+func isLegacy(entry record.Entry) bool { return filepath.Base(entry.Path) == entry.Key.ContainerID }
+
+// loadAs reads the record. Unlike load, it never takes a legacy record of the
+// container for another one that is gone.
+func (a *attachment) loadAs(legacy bool) (*record.Record, error) {
+	if !legacy {
 		return a.store.Load(a.key)
 	}
 	old, err := a.store.LoadLegacy(a.key.ContainerID)
 	if err != nil {
 		return nil, err
 	}
-	return fromLegacy(old, a.conf, a.key)
+	r, err := fromLegacy(old, a.conf, a.key)
+	if err != nil {
+		return nil, &record.DamagedError{Path: old.Path, Err: err}
+	}
+	return r, nil
 }
 
 // forgetDamaged removes a record that cannot be read.
