@@ -40,10 +40,17 @@ func (i *installation) takeOver(text []byte, conf *netconf.Conf) error {
 		return err
 	}
 	i.warnOfLosses(old, text, conf)
-	if i.drained || len(old.cniDirs) > 0 && unattached(old.cniDirs) == nil {
+	if i.drained || old.hasNoPods() {
 		return nil
 	}
 	return old.poolLost(conf)
+}
+
+// hasNoPods reports whether the records say so. A container that installs multus
+// on its node need not see their directory, so that a missing one says nothing.
+func (old *predecessor) hasNoPods() bool {
+	return len(old.cniDirs) > 0 && !slices.ContainsFunc(old.cniDirs, func(dir string) bool { return !exists(dir) }) &&
+		unattached(old.cniDirs) == nil
 }
 
 // predecessor returns nil where there is none, or none that a runtime could

@@ -5,6 +5,7 @@ package commandline
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -60,7 +61,7 @@ func TestInstallComparesWithTheConfSoFar(t *testing.T) {
 // The conf of multus that is replaced by another is compared delegate by delegate,
 // unless its records say that it has no pods.
 func TestInstallComparesWithTheMultusSoFar(t *testing.T) {
-	records := t.TempDir()
+	records := filepath.Join(t.TempDir(), "records")
 	conf := func(delegates string) string {
 		return fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "demo", "type": "multus", "cniDir": %q, "delegates": [
 			{"type": "strange", "masterplugin": true}, %s]}`, records, delegates)
@@ -75,6 +76,10 @@ func TestInstallComparesWithTheMultusSoFar(t *testing.T) {
 		}
 	}
 	install(a, "installed CONF/10-multus.conf")
+	install(b, `its "ptp" has the network name "a"; in delegate 1 it is "b"`) // the records may be out of sight
+	if err := os.Mkdir(records, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	install(b, "installed CONF/10-multus.conf")
 	if err := (record.Store{Dir: records}).Save(&record.Record{
 		Network: "demo", ContainerID: "c0", IfName: "eth0", NetnsID: "4:1",

@@ -71,7 +71,7 @@ func unloadable(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer self.Close()
+	defer func() { _ = self.Close() }()
 	if self.Class != elf.ELFCLASS64 {
 		t.Skip("makes 64-bit programs only")
 	}

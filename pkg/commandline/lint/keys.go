@@ -41,19 +41,27 @@ func upstreamAdvice(key string) string {
 		wait     = `install the conf when the primary's plugin is ready, see "multus ready"`
 		log      = "warnings go to stderr, and logFile and logLevel say what else is logged: remove it"
 		path     = "plugins are found where the runtime looks for them: remove it"
+		retry    = "a DEL that fails says so, and runtimes try it again: remove it"
 		daemon   = "there is no daemon to configure: remove it"
 	)
-	return map[string]string{
-		"clusterNetwork": networks, "defaultNetworks": networks, "multusMasterCNI": networks, "auxiliaryCNIChainName": networks,
-		"kubeconfig": noServer, "systemNamespaces": noServer, "multusNamespace": noServer, "namespaceIsolation": noServer,
-		"globalNamespaces": noServer, "confDir": noServer, "perNodeCertificate": noServer,
-		"readinessindicatorfile": wait, "readinessIndicatorFile": wait,
-		"logToStderr": log, "logOptions": log,
-		"binDir":             path,
-		"retryDeleteOnError": "a DEL that fails says so, and runtimes try it again: remove it",
-		"cniConfigDir":       daemon, "multusAutoconfigDir": daemon, "multusConfigFile": daemon, "forceCNIVersion": daemon,
-		"overrideNetworkName": daemon, "chrootDir": daemon, "daemonSocketDir": daemon, "socketDir": daemon, "metricsPort": daemon,
-	}[key]
+	switch strings.ToLower(key) { // upstream reads its keys whatever the case of their letters
+	case "clusternetwork", "defaultnetworks", "multusmastercni", "auxiliarycnichainname":
+		return networks
+	case "kubeconfig", "systemnamespaces", "multusnamespace", "namespaceisolation", "globalnamespaces", "confdir", "pernodecertificate":
+		return noServer
+	case "readinessindicatorfile":
+		return wait
+	case "logtostderr", "logoptions":
+		return log
+	case "bindir":
+		return path
+	case "retrydeleteonerror":
+		return retry
+	case "cniconfigdir", "multusautoconfigdir", "multusconfigfile", "forcecniversion", "overridenetworkname", "chrootdir",
+		"daemonsocketdir", "socketdir", "metricsport":
+		return daemon
+	}
+	return ""
 }
 
 // keys warns of keys that nobody reads: of all beside multus's own where only

@@ -14,32 +14,29 @@ import (
 // names warns of delegates whose networks have one name. host-local and the
 // ipMasq rules of ptp and bridge keep their account by it.
 func (l *linter) names(conf *netconf.Conf) {
-	for i := range conf.Delegates {
-		for j := range i {
-			own, other := i, j
-			if conf.Delegates[i].Name != conf.Delegates[j].Name {
-				continue
-			}
-			name := conf.Delegates[own].Members.Get("name")
-			if name == nil { // then it may be the other one that spells it out
-				own, other, name = j, i, conf.Delegates[j].Members.Get("name")
-			}
-			if name != nil {
-				l.sameName(&conf.Delegates[own], own, other, name.Pos)
-				break
-			}
+	first := map[string]int{}
+	for own, d := range conf.Delegates {
+		other, taken := first[d.Name]
+		if !taken {
+			first[d.Name] = own
+			continue
 		}
+		name := d.Members.Get("name")
+		if name == nil { // then it may be the other one that spells it out
+			own, other = other, own
+			name = conf.Delegates[own].Members.Get("name")
+		}
+		if name == nil {
+			continue
+		}
+		p := netconf.Problem{Delegate: own, Field: "name", Pos: name.Pos, Msg: fmt.Sprintf(
+			"%q is the name of delegate %d too: they would remove each other's ipMasq rules and share host-local's account; "+
+				"give each its own name, or leave it out", d.Name, other)}
+		if d := conf.Delegates[own]; !d.List && len(d.Plugins) > 0 {
+			p.Type = d.Plugins[0].Type
+		}
+		l.warn(p)
 	}
-}
-
-func (l *linter) sameName(d *netconf.Delegate, own, other, pos int) {
-	p := netconf.Problem{Delegate: own, Field: "name", Pos: pos, Msg: fmt.Sprintf(
-		"%q is the name of delegate %d too: they would remove each other's ipMasq rules and share host-local's account; "+
-			"give each its own name, or leave it out", d.Name, other)}
-	if !d.List && len(d.Plugins) > 0 {
-		p.Type = d.Plugins[0].Type
-	}
-	l.warn(p)
 }
 
 // capabilities warns of those that a delegate declares and the conf does not,
