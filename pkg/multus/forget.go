@@ -74,7 +74,7 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 		return Forgotten{Err: os.Remove(entry.Path)}
 	case entry.Kind == record.KindNewer:
 		return Forgotten{Err: entry.Err}
-	case conf == nil && isLegacy(entry):
+	case conf == nil && isLegacyEntry(entry):
 		return Forgotten{Err: ErrNoConf}
 	}
 	known := netconf.Conf{Name: entry.Key.Network}
@@ -88,7 +88,7 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 	if err != nil {
 		return Forgotten{Err: err}
 	}
-	r, err := a.loadAs(isLegacy(entry))
+	r, err := a.loadAs(isLegacyEntry(entry))
 	var damaged *record.DamagedError
 	switch {
 	case errors.Is(err, record.ErrNotExist): // no more than the lock of a killed run, or a DEL was faster
@@ -97,15 +97,15 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 		return a.forgetDamaged(ctx, damaged.Path, conf != nil)
 	case err != nil:
 		return Forgotten{Err: err}
-	case entry.Record == nil && !isLegacy(entry), entry.Record != nil && identity(entry.Record) != identity(r):
+	case entry.Record == nil && !isLegacyEntry(entry), entry.Record != nil && identity(entry.Record) != identity(r):
 		return Forgotten{Err: errChanged}
 	}
 	return a.forget(ctx, r, conf != nil)
 }
 
-// isLegacy reports whether an entry is the record of another Multus, readable or
+// isLegacyEntry reports whether an entry is the record of another Multus, readable or
 // not: its file has the name of the container.
-func isLegacy(entry record.Entry) bool { return filepath.Base(entry.Path) == entry.Key.ContainerID }
+func isLegacyEntry(entry record.Entry) bool { return filepath.Base(entry.Path) == entry.Key.ContainerID }
 
 // loadAs reads the record. Unlike load, it never takes a legacy record of the
 // container for another one that is gone.
