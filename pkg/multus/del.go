@@ -187,12 +187,21 @@ func (a *attachment) compareWithConf(targets []target) {
 	}
 }
 
+// sameConfig reports whether the plugins of two delegates have the same
+// configuration. A record has it with other white space.
 func sameConfig(a, b netconf.Delegate) bool {
 	return slices.EqualFunc(a.Plugins, b.Plugins, func(p, q netconf.Plugin) bool {
-		x, _ := p.Config.MarshalJSON()
-		y, _ := q.Config.MarshalJSON()
-		return bytes.Equal(x, y)
+		return bytes.Equal(compact(p.Config), compact(q.Config))
 	})
+}
+
+func compact(config rawjson.Object) []byte {
+	text, _ := config.MarshalJSON()
+	var out bytes.Buffer
+	if json.Compact(&out, text) != nil { // not reachable: it was parsed
+		return text
+	}
+	return out.Bytes()
 }
 
 // undoConf DELs what an ADD with this conf would have made.
