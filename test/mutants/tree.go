@@ -65,15 +65,20 @@ func (t *tree) try(m mutation) (v verdict, details string) {
 	return survived, ""
 }
 
-// compile builds multus and the mutation's tests, so that test fails only when
-// a test does.
+// compile builds the tests of a package and, for those of another module,
+// multus, so that test fails only when a test does.
 func (t *tree) compile(m mutation) (out []byte, err error) {
-	out, err = t.command(".", "go", "build", "-o", "bin/multus", "./cmd/multus").CombinedOutput()
-	if err != nil {
-		return out, err
+	if isModule(m.dir) {
+		out, err = t.command(".", "go", "build", "-o", "bin/multus", "./cmd/multus").CombinedOutput()
+		if err != nil {
+			return out, err
+		}
 	}
-	return t.command(m.dir, "go", "test", "-c", "-o", os.DevNull, ".").CombinedOutput()
+	return t.command(m.dir, "go", "test", "-c", "-o", t.tests(), ".").CombinedOutput()
 }
+
+// tests is where compile puts the tests.
+func (t *tree) tests() string { return filepath.Join(t.root, "bin", "tests") }
 
 // withoutMutation runs the mutation's test on the code as it is, once for all
 // mutations that have the same test.
@@ -88,18 +93,22 @@ func (t *tree) withoutMutation(m mutation) error {
 	return t.green[name]
 }
 
-// test runs the mutation's test on what compile has built. No test by that
-// name is an error too.
+// test runs the mutation's test, which compile has built. No test by that name
+// is an error too.
 func (t *tree) test(m mutation) error {
-	out, err := t.command(m.dir, "go", "test", "-count=1", "-timeout", limit, "-run", m.test, ".").CombinedOutput()
+	out, err := t.command(m.dir, t.tests(), "-test.timeout", limit, "-test.run", m.test).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
-	if strings.Contains(string(out), "[no tests to run]") {
+	if strings.Contains(string(out), "no tests to run") {
 		return fmt.Errorf("no test of %s matches %s", m.dir, m.test)
 	}
 	return nil
 }
+
+// isModule reports whether a directory is of a module of its own, whose tests
+// run multus as a process.
+func isModule(dir string) bool { return strings.HasPrefix(dir, "test/") }
 
 // command is one in a directory of the tree. A module below test/ has no vendor
 // directory.
@@ -107,7 +116,7 @@ func (t *tree) command(dir, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = filepath.Join(t.root, dir)
 	flags := "-mod=vendor"
-	if strings.HasPrefix(dir, "test/") {
+	if isModule(dir) {
 		flags = "-mod=readonly"
 	}
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS="+flags,
