@@ -162,6 +162,8 @@ func TestDefaultRoute(t *testing.T) {
 				t.Errorf("got record %+v", r)
 			}
 			n.wantOK("CHECK", n.call("CHECK", n.conf(delegates)))
+			n.must(n.links.RouteAppend(n.defaultThrough("net0"))) // what the record says was taken
+			n.wantError("CHECK", n.call("CHECK", n.conf(delegates)), 999, "of a secondary network is back")
 			routes, err := n.links.RouteList(nil, 2)
 			n.must(err)
 			for _, route := range routes {
