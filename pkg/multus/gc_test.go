@@ -97,6 +97,23 @@ func TestGCUnreadable(t *testing.T) {
 	}
 }
 
+// 6.3: a pod that is attached to another network while attachments are
+// collected is in use as well.
+func TestGCSeesPodsThatCameMeanwhile(t *testing.T) {
+	n := newNode(t)
+	n.pods(n.conf(both), "c1")
+	n.does["DEL p"] = func(request) (string, error) {
+		other := *n.record()
+		other.Network, other.ContainerID = "other", "c3"
+		return "", n.store().Save(&other)
+	}
+	n.wantOK("GC", n.call("GC", n.conf(both)))
+	want := []types.GCAttachment{{ContainerID: "c3", IfName: "net0"}}
+	if got := n.calls[2]; got.verb != "GC" || !slices.Equal(got.conf.Valid, want) {
+		t.Errorf("%s %s was told %v, want %v", got.verb, got.plugin, got.conf.Valid, want)
+	}
+}
+
 // 6.3: attachments are collected side by side.
 func TestGCSideBySide(t *testing.T) {
 	if runtime.NumCPU() < 2 {
