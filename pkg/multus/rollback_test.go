@@ -141,6 +141,23 @@ func TestRollbackLeavesForeignInterface(t *testing.T) {
 	n.wantCalls("ADD", "ADD a net0", "ADD p eth0", "DEL p eth0 -", "DEL a net0") // a had a result: net0 is its own
 }
 
+// 5.8: so does the DEL that the runtime sends when the rollback has failed.
+func TestDelLeavesForeignInterface(t *testing.T) {
+	n := newNode(t)
+	n.does["ADD a"] = func(request) (string, error) {
+		other := *n.record()
+		other.ContainerID = "c2"
+		n.must(n.store().Save(&other))
+		return "", errors.New("exists")
+	}
+	n.does["DEL a"] = fails(50, "still there")
+	n.wantError("ADD", n.call("ADD", n.conf(both)), 999, "exists", "still there")
+	n.wantCalls("ADD", "ADD a net0", "DEL a net0 -")
+	delete(n.does, "DEL a")
+	n.wantOK("DEL", n.call("DEL", n.conf(both)))
+	n.wantCalls("DEL", "DEL p eth0 -", "DEL a net0 -")
+}
+
 // 4: a default route goes to the primary, wherever it stands and however the
 // delegates install theirs. What a secondary has lost, CHECK does not look for.
 func TestDefaultRoute(t *testing.T) {
