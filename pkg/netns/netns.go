@@ -130,40 +130,29 @@ func (n *Netns) At(path string) bool {
 	return err == nil && found == n.inode
 }
 
-// visit calls do inside an open network namespace. That happens on a thread of
-// its own: one that cannot return to its own namespace ends with its goroutine,
-// since plugins that it started would work in the pod. setns is unix.Setns:
+// visit calls do inside an open network namespace. It panics when the thread
+// cannot return to its own namespace: nothing more may happen on it then,
+// since plugins that multus started would work in the pod. setns is unix.Setns:
 // the methods of ns.NetNS hide its errno, which callers need.
 func visit(file ns.NetNS, setns func(fd, nstype int) error, do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		returned, err := visitLocked(file, setns, do)
-		if returned {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
-}
-
-// visitLocked does so on the thread that the caller has locked. It reports
-// whether the thread is in its own namespace.
-func visitLocked(file ns.NetNS, setns func(fd, nstype int) error, do func() error) (returned bool, err error) {
+	runtime.LockOSThread()
 	home, err := ns.GetNS(own)
 	if err != nil {
-		return true, fmt.Errorf("open the own network namespace: %w", err)
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open the own network namespace: %w", err)
 	}
 	defer home.Close()
 	if err := setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
-		return true, fmt.Errorf("enter the network namespace: %w", err)
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter the network namespace: %w", err)
 	}
 	err = do()
-	if homeErr := setns(int(home.Fd()), unix.CLONE_NEWNET); homeErr != nil {
-		return false, fmt.Errorf("return to the own network namespace: %w", homeErr)
+	if err := setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+		panic(fmt.Errorf("return to the own network namespace: %w", err))
 	}
+	runtime.UnlockOSThread()
 	if err != nil {
-		return true, fmt.Errorf("open a netlink socket: %w", err)
+		return fmt.Errorf("open a netlink socket: %w", err)
 	}
-	return true, nil
+	return nil
 }

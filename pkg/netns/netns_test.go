@@ -8,16 +8,13 @@ package netns
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	vishnetns "github.com/vishvananda/netns"
@@ -158,38 +155,27 @@ func descriptors(t *testing.T) int {
 
 // A thread that cannot return must not go on: the plugins that it starts would
 // work in the pod.
-func TestVisitWhenItCannotReturn(t *testing.T) {
+func TestVisitPanicsWhenItCannotReturn(t *testing.T) {
 	path := newNetns(t)
 	file, err := open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	inside := 0
-	err = visit(file, func(fd, nstype int) error {
-		if inside != 0 {
-			return unix.EPERM
-		}
-		return unix.Setns(fd, nstype)
-	}, func() error { inside = unix.Gettid(); return nil })
-	if !errors.Is(err, unix.EPERM) {
-		t.Errorf("got error %v, want %v", err, unix.EPERM)
-	}
-	if own, err := IsOwn(path); err != nil || own {
-		t.Errorf("the caller is in there: %t, %v", own, err)
-	}
-	if inside == os.Getpid() {
-		return // the process's first thread never ends, but nothing runs on it any more
-	}
-	thread := fmt.Sprintf("/proc/self/task/%d", inside)
-	for deadline := time.Now().Add(time.Minute); ; {
-		if _, err := os.Stat(thread); errors.Is(err, fs.ErrNotExist) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the thread is still there")
-		}
-		runtime.Gosched()
+	recovered := make(chan any)
+	go func() { // its thread stays locked, and ends with the goroutine
+		defer func() { recovered <- recover() }()
+		calls := 0
+		_ = visit(file, func(fd, nstype int) error {
+			if calls++; calls == 2 {
+				return unix.EPERM
+			}
+			return unix.Setns(fd, nstype)
+		}, func() error { return nil })
+	}()
+	got := <-recovered
+	if err, ok := got.(error); !ok || !errors.Is(err, unix.EPERM) {
+		t.Errorf("got panic %v, want one with %v", got, unix.EPERM)
 	}
 }
 
@@ -254,45 +240,36 @@ func TestIdentity(t *testing.T) {
 }
 
 // A caller that may not enter the namespace cannot read its cookie: device and
-// inode decide then. The caller is this test, run again in a process without
-// the capability.
+// inode decide then.
 func TestCheckWithoutPrivileges(t *testing.T) {
-	const variable = "MULTUS_TEST_IDENTITY"
-	if boot, namespace, ok := strings.Cut(os.Getenv(variable), " "); ok {
-		id, path, other := Identity{boot, namespace}, "/proc/self/fd/3", "/proc/self/fd/4"
-		_, err := Identify(path)
-		for i, got := range []error{err, id.Check(path), id.Check(other)} {
-			if want := []error{unix.EPERM, nil, ErrReplaced}[i]; !errors.Is(got, want) {
-				t.Errorf("%d: got error %v, want %v", i, got, want)
-			}
-		}
-		return
-	}
-	first, second := mustOpen(t, newNetns(t)), mustOpen(t, newNetns(t))
-	child := exec.Command("/proc/self/exe", "-test.run=^TestCheckWithoutPrivileges$")
-	child.Env = append(os.Environ(), variable+"="+first.Identity.Boot+" "+first.Identity.Namespace)
-	for _, n := range []*Netns{first, second} {
-		file, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", n.file.Fd()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		child.ExtraFiles = append(child.ExtraFiles, file)
+	path, other := newNetns(t), newNetns(t)
+	id, err := Identify(path)
+	if err != nil {
+		t.Fatal(err)
 	}
 	results := make(chan error)
 	go func() {
 		runtime.LockOSThread() // the thread stays without its capability, and ends
-		err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0)
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		err := unix.Capget(&header, &data[0])
 		if err == nil {
-			var output []byte
-			if output, err = child.CombinedOutput(); err != nil {
-				err = fmt.Errorf("%w: %s", err, output)
-			}
+			data[0].Effective &^= 1 << unix.CAP_SYS_ADMIN
+			err = unix.Capset(&header, &data[0])
 		}
 		results <- err
+		_, err = Identify(path)
+		results <- err
+		results <- id.Check(path)
+		results <- id.Check(other)
 	}()
 	if err := <-results; err != nil {
-		t.Error(err)
+		t.Fatal(err)
+	}
+	for _, want := range []error{unix.EPERM, nil, ErrReplaced} {
+		if err := <-results; !errors.Is(err, want) {
+			t.Errorf("got error %v, want %v", err, want)
+		}
 	}
 }
 
