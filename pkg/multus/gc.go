@@ -109,23 +109,22 @@ func (c *call) examine(store record.Store, delegates []netconf.Delegate) (findin
 
 // collectAll deletes attachments side by side, as many as there are
 // processors. The errors are joined in the order of the attachments.
+//
+// Each has a goroutine of its own. A thread that cannot leave a pod's network
+// namespace is locked to it, and ends with it: see netns.
 func (c *call) collectAll(ctx context.Context, garbage []record.Key) error {
 	errs := make([]error, len(garbage))
-	next := make(chan int)
+	slots := make(chan struct{}, runtime.NumCPU())
 	var workers sync.WaitGroup
-	for range min(runtime.NumCPU(), len(garbage)) {
+	for i, key := range garbage {
+		slots <- struct{}{}
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
-			for i := range next {
-				errs[i] = withoutPanic(func() error { return c.collect(ctx, garbage[i]) })
-			}
+			errs[i] = withoutPanic(func() error { return c.collect(ctx, key) })
+			<-slots
 		}()
 	}
-	for i := range garbage {
-		next <- i
-	}
-	close(next)
 	workers.Wait()
 	return cnierror.Join(errs...)
 }

@@ -127,6 +127,25 @@ func TestRollbackGoesOnAfterPanic(t *testing.T) {
 	}
 }
 
+// A panic can be that of a thread which cannot leave the pod's network
+// namespace: no plugin is started from there.
+func TestRollbackLeavesLostThread(t *testing.T) {
+	n := newNode(t)
+	lose := loseThread(t)
+	n.does["ADD p"] = func(r request) (string, error) {
+		if _, err := lose(r); err != nil {
+			t.Error(err)
+		}
+		panic("lost")
+	}
+	n.does["DEL p"] = lose
+	a := n.call("ADD", n.conf(both))
+	n.wantError("ADD", a, 999, "internal error: panic: lost")
+	if strings.Contains(a.Details, "rollback") {
+		t.Errorf("got details %q", a.Details)
+	}
+}
+
 // 5.8: of two ADDs that race for a name, the rollback of the one that lost it
 // leaves the other's interface alone.
 func TestRollbackLeavesForeignInterface(t *testing.T) {
