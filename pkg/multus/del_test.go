@@ -204,6 +204,18 @@ func TestSecondTry(t *testing.T) {
 	}
 }
 
+// Of a list, whichever of the plugins asks to be tried again later: its device
+// would be lost.
+func TestSecondTryOfList(t *testing.T) {
+	n := newNode(t)
+	conf := n.conf(`{"plugins":[{"type":"a"},{"type":"b"}]},` + primary)
+	n.add(conf)
+	_, _ = n.work(request{verb: "DEL", ifname: "net0", netns: n.netns})
+	n.does["DEL b"], n.does["DEL a"] = fails(999, "not found"), fails(11, "device busy")
+	n.wantError("DEL", n.call("DEL", conf), 999, "not found", "device busy")
+	n.wantCalls("DEL", "DEL p eth0", "DEL b net0", "DEL a net0")
+}
+
 // 5.7: a conf with a mistake strands no pod once it has been corrected.
 func TestCorrectedConf(t *testing.T) {
 	wrong := `{"type":"a","mistake":1},` + primary

@@ -150,6 +150,9 @@ func (a *attachment) forget(ctx context.Context, r *record.Record, compare bool)
 	if compare {
 		a.compareWithConf(targets)
 	}
+	if !r.Complete {
+		a.markForeign(targets, identity(r))
+	}
 	a.undoer = a.undoer.With("CNI_ARGS=" + r.CNIArgs)
 	p := a.openPodToDelete(r.Netns, r)
 	defer p.close()
