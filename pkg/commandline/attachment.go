@@ -97,7 +97,7 @@ func describe(e *record.Entry) attachment {
 	case record.KindLockOnly:
 		a.State = isLocked
 	case record.KindQuarantined:
-		a.State, a.Reason = isQuarantined, "a DEL could not read it and used the conf instead; look at it, then remove it"
+		a.State, a.Reason = isQuarantined, "a DEL could not read it and used the conf instead; look at it, then: multus forget "+e.Key.ContainerID
 	case record.KindNewer:
 		a.State, a.Reason = isNewer, "a newer multus has written it, and must be used for this attachment; this one leaves it in place"
 	case record.KindDamaged:
@@ -168,18 +168,19 @@ func typesIn(conf json.RawMessage) (types []string, name string) {
 
 // meaning says what there is to know about all attachments of a state.
 func meaning(state string) string {
+	const legacy = "the next DEL of the container cleans up, or: multus forget CONTAINER --conf CONF"
 	switch state {
 	case isStale:
-		return "the node was rebooted, or the pod's network namespace is gone;\n" +
-			"  the next ADD or DEL of the container cleans up"
+		return "the node was rebooted, or the pod's network namespace is gone; the next ADD or DEL of the container " +
+			"cleans up; where the runtime sends none (podman and nerdctl after a reboot): multus forget --stale"
 	case isPartial:
-		return "the ADD is running, was killed, or failed; the next DEL cleans up"
+		return "the ADD is running, was killed, or failed; the next DEL cleans up, or: multus forget CONTAINER"
 	case isLocked:
 		return "an operation is running, or was killed before it had a record"
 	case is2017:
-		return "written by the multus of 2017; the next DEL of the container cleans up"
+		return "written by the multus of 2017; " + legacy
 	case isUpstream:
-		return "written by the Kubernetes Multus; the next DEL of the container cleans up"
+		return "written by the Kubernetes Multus; " + legacy
 	}
 	return ""
 }

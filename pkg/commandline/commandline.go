@@ -4,8 +4,8 @@
 // Package commandline holds the commands for people: what multus does when it
 // is run by hand and not by a container runtime.
 //
-// The commands read confs and records, and put files in place. They attach and
-// detach no pod: that is for the runtime alone.
+// The commands read confs and records, and put files in place. They attach no
+// pod, which is for the runtime alone, and detach one only in forget.
 package commandline
 
 import (
@@ -37,7 +37,7 @@ const (
 func Main(version string, args []string) int {
 	p := &program{
 		release: version, columns: terminalColumns(os.Stdout), defaultCNIDir: netconf.DefaultCNIDir, env: os.Getenv,
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		self: "/proc/self/exe", stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 	}
 	return p.main(args)
 }
@@ -49,6 +49,7 @@ type program struct {
 
 	defaultCNIDir string // where records are unless a conf says otherwise
 
+	self   string // the path of this binary
 	env    func(key string) string
 	stdin  io.Reader
 	stdout io.Writer
@@ -66,8 +67,11 @@ func commands() []command {
 	return []command{
 		{"validate", (*program).validate},
 		{"compose", (*program).compose},
+		{"try", (*program).try},
 		{"list", (*program).list},
+		{"forget", (*program).forget},
 		{"install", (*program).install},
+		{"ready", (*program).ready},
 		{"uninstall", (*program).uninstall},
 		{"version", (*program).version},
 		{"help", (*program).help},

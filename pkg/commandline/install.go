@@ -4,31 +4,25 @@
 package commandline
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"multus-cni/pkg/commandline/lint"
-	"multus-cni/pkg/safefile"
+	"multus-cni/pkg/netconf"
 )
 
 const (
 	binaryMode = 0o755
 	confMode   = 0o600 // a delegate's conf may hold a secret
-	// lookInterval is how often install --wait checks that all is in place.
-	lookInterval = time.Second
-	// retryInterval is how long it waits after something that it could not fix.
-	retryInterval = 30 * time.Second
 )
 
 // installation is what belongs where.
@@ -39,31 +33,40 @@ type installation struct {
 	binary string // where the runtime calls it
 	conf   string // where the runtime reads it
 
-	known stamps // of what was found or put in place last
-}
+	named   bool // the runtime chooses confs by network name, not by file name
+	drained bool // no pod needs the networks that it has had so far
+	dryRun  bool
+	wait    bool
 
-// stamps change when one of these does: binary, conf, the conf's source, and
-// whether the runtime reads the conf.
-type stamps [4]string
+	interval time.Duration // between two looks of --wait
+	known    stamps        // of what was found or put in place last
+	beside   []string      // see siblings, when the conf was put in place
+	yielded  bool          // somebody else has changed the conf, and that was reported
+}
 
 // install puts binary and conf where a runtime finds them.
 func (p *program) install(flags *flag.FlagSet) func([]string) error {
+	i := &installation{program: p, interval: time.Second}
 	binDir := flags.String("bin-dir", defaultCNIPath, "")
 	confDir := flags.String("conf-dir", defaultConfDir, "")
-	wait := flags.Bool("wait", false, "")
+	flags.BoolVar(&i.named, "named", false, "")
+	flags.BoolVar(&i.drained, "drained", false, "")
+	flags.BoolVar(&i.dryRun, "dry-run", false, "")
+	flags.BoolVar(&i.wait, "wait", false, "")
 	return func(args []string) error {
 		if len(args) != 1 || args[0] == "-" {
 			return &usageError{"say which conf to install, one file"}
 		}
-		self, err := os.ReadFile("/proc/self/exe")
-		if err != nil {
+		if i.wait && i.dryRun {
+			return &usageError{"--dry-run changes nothing, so that there is nothing to --wait for"}
+		}
+		i.source, i.binary = args[0], filepath.Join(*binDir, "multus")
+		i.conf = filepath.Join(*confDir, filepath.Base(i.source))
+		var err error
+		if i.self, err = os.ReadFile(p.self); err != nil {
 			return fmt.Errorf("read this binary: %w", err)
 		}
-		i := &installation{
-			program: p, source: args[0], self: self,
-			binary: filepath.Join(*binDir, "multus"), conf: filepath.Join(*confDir, filepath.Base(args[0])),
-		}
-		if !*wait {
+		if !i.wait {
 			return i.run()
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -83,25 +86,52 @@ func (i *installation) run() error {
 	if err != nil {
 		return err
 	}
-	for n, f := range []struct {
-		path string
-		text []byte
-		mode os.FileMode
-	}{{i.binary, i.self, binaryMode}, {i.conf, conf, confMode}} {
-		stamp, changed, err := put(f.path, f.text, f.mode)
-		if err != nil {
-			return err
-		}
-		i.known[n] = stamp
-		word := "unchanged"
-		if changed {
-			word = "installed"
-		}
-		if err := i.say("%s %s", word, f.path); err != nil {
-			return err
-		}
+	moved := i.movedBefore()
+	if moved != "" && !i.wait {
+		return fmt.Errorf("nothing was installed: %s is a conf of multus too, and somebody may have made it of an earlier %s: remove it, then try again",
+			moved, filepath.Base(i.conf))
 	}
-	return nil
+	if err := i.putBinary(); err != nil {
+		return err
+	}
+	if moved != "" {
+		i.complain("%s is left in place, and no %s is installed: somebody else has made the one of the other",
+			filepath.Join(filepath.Dir(i.conf), moved), filepath.Base(i.conf))
+		i.known.conf, i.yielded = "", true
+		return nil
+	}
+	return i.putConf(conf)
+}
+
+func (i *installation) putBinary() error {
+	version := ": " + i.release
+	if !isAs(i.binary, i.self, binaryMode) && exists(i.binary) {
+		version += " in place of " + versionOf(i.binary)
+	}
+	stamp, err := i.put(i.binary, i.self, binaryMode, version)
+	i.known.binary = stamp
+	return err
+}
+
+func (i *installation) putConf(text []byte) error {
+	stamp, err := i.put(i.conf, text, confMode, "")
+	i.known.conf, i.beside, i.yielded = stamp, i.siblings(), false
+	return err
+}
+
+// put puts one file in place and says so. more is what there is to say when
+// the file changes.
+func (i *installation) put(path string, text []byte, mode os.FileMode, more string) (stamp string, err error) {
+	switch stamp := stampOf(path, text, mode); {
+	case stamp != replaced:
+		return stamp, i.say("unchanged %s", path)
+	case i.dryRun:
+		return stamp, i.say("would install %s%s", path, more)
+	}
+	if stamp, err = replace(path, text, mode); err != nil {
+		return stamp, err
+	}
+	return stamp, i.say("installed %s%s", path, more)
 }
 
 // accept returns the conf's text, or an error when it must not be installed.
@@ -111,9 +141,7 @@ func (i *installation) accept() ([]byte, error) {
 			return nil, fmt.Errorf("there is no directory %s: name the one that the runtime uses, or create it (mkdir -p)", filepath.Dir(file))
 		}
 	}
-	if info, err := os.Stat(i.source); err == nil { // before it is read, so that a later change is noticed
-		i.known[2] = stamp(info)
-	}
+	i.known.source = stampAt(i.source) // before it is read, so that a later change is noticed
 	text, err := os.ReadFile(i.source)
 	if err != nil {
 		return nil, err
@@ -125,119 +153,67 @@ func (i *installation) accept() ([]byte, error) {
 	if report.Errors() > 0 {
 		return nil, errors.New("nothing was installed: the conf has errors")
 	}
-	reason, err := lint.Unread(filepath.Dir(i.conf), filepath.Base(i.conf))
+	reason, err := i.unread()
 	if err != nil {
 		return nil, err
 	}
 	if reason != "" {
 		return nil, fmt.Errorf("nothing was installed: in %s, %s", filepath.Dir(i.conf), reason)
 	}
+	if err := i.takeOver(text, report.Conf); err != nil {
+		return nil, fmt.Errorf("nothing was installed: %w", err)
+	}
 	return text, nil
 }
 
-// watch keeps what was installed in place until ctx is cancelled: it puts back
-// what is removed or changed, and follows the conf that it was installed from.
-func (i *installation) watch(ctx context.Context) error {
-	if err := i.say("watching %s and %s", i.binary, i.conf); err != nil {
-		return err
+// unread explains why the runtime would not read the conf, "" if it would.
+func (i *installation) unread() (reason string, err error) {
+	name := filepath.Base(i.conf)
+	switch {
+	case !i.named:
+		return lint.Unread(filepath.Dir(i.conf), name)
+	case filepath.Ext(name) == ".conflist":
+		return "", nil
 	}
-	var failed time.Time
-	tick := time.NewTicker(lookInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return i.say("stopped: the files are left in place")
-		case <-tick.C:
-		}
-		now := i.look()
-		if now == i.known && (failed.IsZero() || time.Since(failed) < retryInterval) {
-			continue
-		}
-		for n, file := range []string{i.binary, i.conf, i.source} {
-			if now[n] != i.known[n] {
-				i.complain("%s %s", file, fate(now[n]))
-			}
-		}
-		i.known, failed = now, time.Time{}
-		if err := i.run(); err != nil {
-			failed = time.Now()
-			i.complain("%v; trying again in %v", err, retryInterval)
-		}
-	}
+	return "podman and nerdctl look for networks in files that end in .conflist: write " +
+		`{"cniVersion": ..., "name": ..., "plugins": [...]} around ` + name + ", and let the name end so", nil
 }
 
-func (i *installation) look() (s stamps) {
-	for n, file := range []string{i.binary, i.conf, i.source} {
-		if info, err := os.Stat(file); err == nil {
-			s[n] = stamp(info)
-		}
-	}
-	s[3], _ = lint.Unread(filepath.Dir(i.conf), filepath.Base(i.conf)) // run reports the error
-	return s
-}
-
-func stamp(info os.FileInfo) string {
-	st, _ := info.Sys().(*syscall.Stat_t)
-	return fmt.Sprint(st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano(), info.Mode())
-}
-
-func fate(stamp string) string {
-	if stamp == "" {
-		return "is gone"
-	}
-	return "has changed"
-}
-
-// put replaces a file, so that whoever reads or executes it meanwhile gets either
-// the old one or the new one whole. changed is false when content and mode are
-// already right.
-func put(path string, text []byte, mode os.FileMode) (stamp string, changed bool, err error) {
-	if stamp := stampOf(path, text, mode); stamp != replaced {
-		return stamp, false, nil
-	}
-	sweep(path)
-	// Runtimes do not read this name, whatever path ends in. The process id would
-	// not do: two containers that install in one directory can have the same.
-	temp := newPrefix(path) + strconv.FormatUint(rand.Uint64(), 36)
-	if err := safefile.Write(path, temp, text, mode); err != nil {
-		return "", false, fmt.Errorf("install %s: %w", path, err)
-	}
-	return stampOf(path, text, mode), true, nil
-}
-
-// replaced is the stamp of a file that somebody else has written.
-const replaced = "replaced"
-
-// stampOf returns the stamp of a file if it is a regular one with this content
-// and mode, and otherwise replaced. The stamp is older than what is read: a
-// change in between shows in the next one.
-func stampOf(path string, text []byte, mode os.FileMode) string {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode() != mode {
-		return replaced
-	}
-	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, text) {
-		return replaced
-	}
-	return stamp(info)
-}
-
-// newPrefix is what the temporary files for path begin with.
-func newPrefix(path string) string {
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new-")
-}
-
-// sweep removes what killed installs have left. It leaves files of the last
-// minute in place: another install may be at work, and needs seconds.
-func sweep(path string) {
-	dir := filepath.Dir(path)
-	entries, _ := os.ReadDir(dir) // the install itself reports what is wrong with it
+// siblings returns the files of the directory that are named as the conf is but
+// for the ending: somebody may have made them of it.
+func (i *installation) siblings() (names []string) {
+	entries, _ := os.ReadDir(filepath.Dir(i.conf)) // who installs there reports the error
+	base := filepath.Base(i.conf)
 	for _, entry := range entries {
-		file := filepath.Join(dir, entry.Name())
-		info, err := entry.Info()
-		if err == nil && strings.HasPrefix(file, newPrefix(path)) && time.Since(info.ModTime()) > time.Minute {
-			_ = os.Remove(file)
+		name := entry.Name()
+		if name != base && strings.HasPrefix(name, strings.TrimSuffix(base, filepath.Ext(base))+".") {
+			names = append(names, name)
 		}
 	}
+	return names
+}
+
+// movedBefore returns the name of the conf that somebody has made of this one
+// before this installation began: linkerd turns a .conf into a .conflist, and a
+// .conf beside it would be read in its place.
+func (i *installation) movedBefore() string {
+	if exists(i.conf) {
+		return ""
+	}
+	names := i.siblings()
+	n := slices.IndexFunc(names, func(name string) bool {
+		if reason, err := lint.Unread("", name); err != nil || reason != "" {
+			return false
+		}
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(i.conf), name))
+		if err != nil {
+			return false
+		}
+		_, ours, err := netconf.Own(text)
+		return ours && err == nil
+	})
+	if n < 0 {
+		return ""
+	}
+	return names[n]
 }

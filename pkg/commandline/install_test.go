@@ -5,15 +5,19 @@ package commandline
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"multus-cni/pkg/multus"
 )
 
 // host is what install works on: the directories of a runtime, and a conf that is
@@ -25,44 +29,33 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	h := &host{T: t, multus: multus(t), bin: fakePlugins(t), conf: t.TempDir(), source: filepath.Join(t.TempDir(), "10-multus.conf")}
-	if err := os.Remove(filepath.Join(h.bin, "multus")); err != nil {
-		t.Fatal(err)
+	h := &host{
+		T: t, multus: filepath.Join(t.TempDir(), "multus"), bin: fakePlugins(t), conf: t.TempDir(),
+		source: filepath.Join(t.TempDir(), "10-multus.conf"),
+	}
+	script(t, h.multus, "echo multus v1.2.3")
+	for _, name := range []string{"multus", "multus-cni"} {
+		if err := os.Remove(filepath.Join(h.bin, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	h.write(h.source, goodConf)
 	return h
 }
 
-// multus returns the real binary: the one that MULTUS names, or one built now.
-func multus(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("MULTUS"); path != "" {
-		return path
-	}
-	buildOnce.Do(func() {
-		build := exec.Command("go", "build", "-o", built, "multus-cni/cmd/multus")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if output, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build multus: %v\n%s", err, output)
-		}
-	})
-	return built
-}
-
-var (
-	buildOnce sync.Once
-	built     string // where multus is built, for all tests
-)
+// asMultus is what makes this test binary be multus: see TestMain.
+const asMultus = "TEST_AS_MULTUS=1"
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "commandline")
-	if err != nil {
-		panic(err)
+	name, value, _ := strings.Cut(asMultus, "=")
+	switch {
+	case os.Getenv(name) != value:
+		os.Exit(m.Run())
+	case os.Getenv("CNI_COMMAND") == "":
+		os.Exit(Main("v1.2.3", os.Args[1:]))
 	}
-	built = filepath.Join(dir, "multus")
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	runtime.LockOSThread() // as main does
+	os.Exit((&multus.Multus{Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}).Serve(context.Background(), ""))
 }
 
 func (h *host) write(path, text string) {
@@ -81,20 +74,24 @@ func (h *host) read(path string) string {
 	return string(text)
 }
 
-// command is the real binary with the directories of the host.
-func (h *host) command(args ...string) *exec.Cmd {
-	args = append(args, "--bin-dir", h.bin, "--conf-dir", h.conf)
-	return exec.Command(h.multus, args...)
+// program is multus at work on the host; everything it prints goes to output.
+func (h *host) program(output io.Writer) *program {
+	return &program{
+		release: "v1.2.3", self: h.multus, defaultCNIDir: "/nonexistent/records", env: func(string) string { return "" },
+		stdin: strings.NewReader(""), stdout: output, stderr: output,
+	}
 }
 
 func (h *host) run(args ...string) (output string, code int) {
 	h.Helper()
-	cmd := h.command(args...)
-	text, err := cmd.CombinedOutput()
-	if cmd.ProcessState == nil {
-		h.Fatal(err)
-	}
-	return strings.NewReplacer(h.bin, "BIN", h.conf, "CONF", h.source, "SOURCE").Replace(string(text)), cmd.ProcessState.ExitCode()
+	var text bytes.Buffer
+	code = h.program(&text).main(append(args, "--bin-dir", h.bin, "--conf-dir", h.conf))
+	return h.short(text.String()), code
+}
+
+// short replaces the directories in a text by short names.
+func (h *host) short(text string) string {
+	return strings.NewReplacer(h.bin, "BIN", h.conf, "CONF", h.source, "SOURCE").Replace(text)
 }
 
 // want runs a command and compares all that it prints and exits with.
@@ -139,8 +136,8 @@ func (h *host) inode(path string) uint64 {
 }
 
 const (
-	accepted  = "SOURCE: ok, 0 warnings: network \"demo\" gives a pod net0 (macvlan) and eth0 (bridge+portmap)\n"
-	installed = accepted + "installed BIN/multus\ninstalled CONF/10-multus.conf\n"
+	accepted  = "SOURCE: ok, 0 warnings: network \"demo\" gives a pod net0 (macvlan) and eth0 (bridge+tuning)\n"
+	installed = accepted + "installed BIN/multus: v1.2.3\ninstalled CONF/10-multus.conf\n"
 	unchanged = accepted + "unchanged BIN/multus\nunchanged CONF/10-multus.conf\n"
 	both      = "BIN/multus CONF/10-multus.conf"
 )
@@ -166,7 +163,7 @@ func TestInstallPutsBinaryAndConfInPlace(t *testing.T) {
 	if err := os.Chmod(binary, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	h.want(strings.Replace(unchanged, "unchanged", "installed", 1), exitOK, "install", h.source)
+	h.want(strings.Replace(unchanged, "unchanged BIN/multus", "installed BIN/multus: v1.2.3 in place of v1.2.3", 1), exitOK, "install", h.source)
 }
 
 // The file that is there is replaced, not written to: whoever executes it goes
@@ -188,7 +185,7 @@ func TestInstallReplacesWhatIsThere(t *testing.T) {
 	}
 	defer func() { _ = old.Process.Kill(); _ = old.Wait() }()
 	h.write(filepath.Join(h.conf, "10-multus.conf"), "{}")
-	h.want(installed, exitOK, "install", h.source)
+	h.want(strings.Replace(installed, "v1.2.3", "v1.2.3 in place of another program or an older release", 1), exitOK, "install", h.source)
 	if err := old.Process.Signal(syscall.Signal(0)); err != nil {
 		t.Errorf("the running old binary: %v", err)
 	}
@@ -216,8 +213,8 @@ func TestInstallRefuses(t *testing.T) {
 		{"a conf with errors", func(h *host) { h.write(h.source, `{"name": "demo", "type": "multus"}`) },
 			"SOURCE:1:1: error: \"delegates\" is missing: list the networks of a pod there\nSOURCE: 1 error, 0 warnings\n" +
 				"multus: nothing was installed: the conf has errors\n"},
-		{"a plugin that is missing", func(h *host) { _ = os.Remove(filepath.Join(h.bin, "portmap")) },
-			"SOURCE:2:88: error: delegate 1 \"portmap\": \"plugins[1].type\" names \"portmap\", which is not in BIN: install it there, or correct the name\n" +
+		{"a plugin that is missing", func(h *host) { _ = os.Remove(filepath.Join(h.bin, "tuning")) },
+			"SOURCE:2:116: error: delegate 1 \"tuning\": \"plugins[1].type\" names \"tuning\", which is not in BIN: install it there, or correct the name\n" +
 				"SOURCE: 1 error, 0 warnings\nmultus: nothing was installed: the conf has errors\n"},
 		{"a conf that is not there", func(h *host) { _ = os.Remove(h.source) },
 			"multus: open SOURCE: no such file or directory\n"},
@@ -239,96 +236,33 @@ func TestInstallRefuses(t *testing.T) {
 	}
 }
 
-// output collects what a process prints, to wait for it.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
-// start runs the real binary until the test ends. ended gets what it ended with.
-func (h *host) start(args ...string) (cmd *exec.Cmd, printed *output, ended chan error) {
-	h.Helper()
-	printed, ended = &output{}, make(chan error, 1)
-	cmd = h.command(args...)
-	cmd.Stdout, cmd.Stderr = printed, printed
-	if err := cmd.Start(); err != nil {
-		h.Fatal(err)
-	}
-	go func() { ended <- cmd.Wait() }()
-	h.Cleanup(func() { _ = cmd.Process.Kill() })
-	return cmd, printed, ended
-}
-
-func TestInstallWaitKeepsFilesInPlace(t *testing.T) {
+func TestInstallDryRunChangesNothing(t *testing.T) {
 	h := newHost(t)
-	binary, conf := filepath.Join(h.bin, "multus"), filepath.Join(h.conf, "10-multus.conf")
-	cmd, printed, ended := h.start("install", "--wait", h.source)
-	says := func(text string) {
-		t.Helper()
-		waitFor(t, text+" in\n"+printed.String(), func() bool { return strings.Contains(printed.String(), text) })
+	h.want(accepted+"would install BIN/multus: v1.2.3\nwould install CONF/10-multus.conf\n", exitOK, "install", "--dry-run", h.source)
+	h.wantFiles("")
+	h.want(installed, exitOK, "install", h.source)
+	before := h.read(filepath.Join(h.conf, "10-multus.conf"))
+	h.write(h.source, strings.Replace(goodConf, "demo", "demo2", 1))
+	h.want(strings.Replace(accepted, "demo", "demo2", 1)+"unchanged BIN/multus\nwould install CONF/10-multus.conf\n", exitOK,
+		"install", "--dry-run", "--drained", h.source)
+	if h.read(filepath.Join(h.conf, "10-multus.conf")) != before {
+		t.Error("the conf has changed")
 	}
-	says("watching " + binary + " and " + conf)
+}
 
-	if err := os.Remove(binary); err != nil {
-		t.Fatal(err)
-	}
-	says(binary + " is gone")
-	waitFor(t, "the binary is back", func() bool { _, err := os.Stat(binary); return err == nil })
-	says("unchanged " + conf) // it looks at this last: a change before is fixed without a word
+func TestInstallSaysWhichVersionItReplaces(t *testing.T) {
+	h := newHost(t)
+	script(t, filepath.Join(h.bin, "multus"), "echo multus v1.2.2; echo more")
+	h.want(strings.Replace(installed, "v1.2.3", "v1.2.3 in place of v1.2.2", 1), exitOK, "install", h.source)
+}
 
-	h.write(conf, "{}")
-	says(conf + " has changed")
-	waitFor(t, "the conf is back", func() bool { return h.read(conf) == goodConf })
-
-	newConf := strings.Replace(goodConf, "demo", "other", 1)
-	h.write(h.source, newConf)
-	waitFor(t, "the new conf is installed", func() bool { return h.read(conf) == newConf })
-
-	h.write(h.source, "{}")
-	says("nothing was installed: the conf has errors; trying again in 30s")
-	if h.read(conf) != newConf {
-		t.Error("a broken conf was installed")
-	}
-
-	first := filepath.Join(h.conf, "00-first.conf")
-	h.write(h.source, newConf)
-	h.write(first, "{}")
-	says("00-first.conf sorts before 10-multus.conf")
-
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Errorf("after SIGTERM: %v", err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("still running after SIGTERM")
-	}
-	if !strings.HasSuffix(printed.String(), "stopped: the files are left in place\n") {
-		t.Errorf("got\n%s", printed.String())
-	}
-	h.wantFiles("BIN/multus CONF/00-first.conf CONF/10-multus.conf")
+// podman and nerdctl read the conf that has a network's name, and only lists.
+func TestInstallNamed(t *testing.T) {
+	h := newHost(t)
+	h.write(filepath.Join(h.conf, "05-other.conflist"), flannelList)
+	h.want(accepted+"multus: nothing was installed: in CONF, podman and nerdctl look for networks in files that end in .conflist: write "+
+		`{"cniVersion": ..., "name": ..., "plugins": [...]} around 10-multus.conf, and let the name end so`+"\n", exitError, "install", "--named", h.source)
+	h.source = strings.TrimSuffix(h.source, ".conf") + ".conflist"
+	h.write(h.source, `{"cniVersion": "1.0.0", "name": "demo", "plugins": [`+goodConf+`]}`)
+	h.want(accepted+"installed BIN/multus: v1.2.3\ninstalled CONF/10-multus.conflist\n", exitOK, "install", "--named", h.source)
 }

@@ -125,6 +125,14 @@ func (l *listing) dirs() ([]string, error) {
 	return dirs, nil
 }
 
+// forgetCommand returns the command that looks for records where list has.
+func (l *listing) forgetCommand() string {
+	if l.cniDir == "" {
+		return "multus forget"
+	}
+	return "multus forget --cni-dir " + l.cniDir
+}
+
 // selects reports whether an attachment is one of those that were asked for.
 func (l *listing) selects(a *attachment) bool {
 	return (l.state == "" || l.state == a.State) &&

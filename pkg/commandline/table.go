@@ -5,10 +5,11 @@ package commandline
 
 import (
 	"fmt"
-	"multus-cni/pkg/cnierror"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"multus-cni/pkg/cnierror"
 )
 
 const (
@@ -41,7 +42,7 @@ type layout struct {
 // printTables writes one table for each network, and what there is to say of
 // attachments that are not simply attached. Nothing is shortened if width, in
 // columns, is 0.
-func (p *program) printTables(attachments []attachment, width int) error {
+func (l *listing) printTables(attachments []attachment, width int) error {
 	var text strings.Builder
 	for from := 0; from < len(attachments); {
 		to := from
@@ -59,8 +60,8 @@ func (p *program) printTables(attachments []attachment, width int) error {
 		fit(attachments[from:to], width).write(&text)
 		from = to
 	}
-	text.WriteString(notes(attachments))
-	return p.write(text.String())
+	text.WriteString(notes(attachments, l.forgetCommand()))
+	return l.write(text.String())
 }
 
 // fit returns the table that shows most and is not wider than width, or the
@@ -200,16 +201,21 @@ func (t *table) write(text *strings.Builder) {
 }
 
 // notes explains each state that is not "attached", and names the files that
-// somebody has to look at.
-func notes(attachments []attachment) string {
+// somebody has to look at. forget is the command that finds the records of these
+// attachments.
+func notes(attachments []attachment, forget string) string {
 	var text strings.Builder
+	replace := func(text string) string {
+		return strings.ReplaceAll(cnierror.OneLine(text), "multus forget", forget)
+	}
 	seen := map[string]bool{isAttached: true}
 	for _, a := range attachments {
 		if general := meaning(a.State); general == "" && a.State != isAttached {
-			fmt.Fprintf(&text, "%s: %s\n  %s\n", a.State, cnierror.OneLine(a.Record), cnierror.OneLine(a.Reason))
+			fmt.Fprintf(&text, "%s: %s\n", a.State, cnierror.OneLine(a.Record))
+			fmt.Fprintf(&text, "  %s\n", replace(a.Reason))
 		} else if !seen[a.State] {
 			seen[a.State] = true
-			fmt.Fprintf(&text, "%s: %s\n", a.State, general)
+			fmt.Fprintf(&text, "%s: %s\n", a.State, strings.ReplaceAll(replace(general), "; ", ";\n  "))
 		}
 	}
 	if text.Len() == 0 {

@@ -103,8 +103,8 @@ func unattached(dirs []string) error {
 		return nil
 	}
 	all := strings.Join(in, ":")
-	return fmt.Errorf("%s of pods in %s: to delete these, the runtime needs multus and its conf. Drain the node, then try again. This shows them:\n"+
-		"  multus list --cni-dir %s", count(total, "record"), all, all)
+	return fmt.Errorf("%[1]s of pods in %[2]s: to delete these, the runtime needs multus and its conf. Drain the node, then try again. These show them, and remove those whose pods are gone:\n"+
+		"  multus list --cni-dir %[2]s\n  multus forget --stale --cni-dir %[2]s", count(total, "record"), all)
 }
 
 // exists reports whether there may be something at path.

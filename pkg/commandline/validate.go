@@ -4,12 +4,12 @@
 package commandline
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"multus-cni/pkg/cnierror"
@@ -18,81 +18,192 @@ import (
 	"multus-cni/pkg/pluginexec"
 )
 
+// maxFindings is how many findings of one file are printed for people.
+const maxFindings = 20
+
+// validation is one call of validate.
+type validation struct {
+	*program
+	path    []string // of the plugins, nil for --offline
+	strict  bool
+	asJSON  bool
+	files   []string
+	reports []*lint.Report // one for each file
+}
+
 // validate checks confs and reports all that is wrong with each.
 func (p *program) validate(flags *flag.FlagSet) func([]string) error {
+	v := &validation{program: p}
 	path := flags.String("cni-path", "", "")
-	asJSON := flags.Bool("json", false, "")
+	offline := flags.Bool("offline", false, "")
+	flags.BoolVar(&v.strict, "strict", false, "")
+	flags.BoolVar(&v.asJSON, "json", false, "")
 	return func(files []string) error {
-		if len(files) == 0 {
+		switch {
+		case len(files) == 0:
 			return &usageError{"say which conf to validate"}
+		case *offline && *path != "":
+			return &usageError{"--offline asks no plugins: leave out --cni-path"}
+		case !*offline:
+			v.path = p.pluginPath(*path)
 		}
-		return p.validateFiles(files, p.pluginPath(*path), *asJSON)
+		return v.run(files)
 	}
 }
 
-func (p *program) validateFiles(files, path []string, asJSON bool) (err error) {
-	reports := make([]*lint.Report, len(files))
-	failed := false
-	for i, file := range files {
-		reports[i] = p.check(file, path)
-		failed = failed || reports[i].Errors() > 0
-	}
-	if asJSON {
-		err = p.printReports(files, reports)
-	} else {
-		for i, file := range files {
-			if reportErr := p.printReport(file, reports[i]); err == nil {
-				err = reportErr
+func (v *validation) run(args []string) error {
+	for _, arg := range args {
+		if info, err := os.Stat(arg); arg != "-" && err == nil && info.IsDir() {
+			if err := v.directory(arg); err != nil {
+				return err
 			}
+			continue
 		}
+		v.file(arg)
 	}
-	if err == nil && failed {
+	if err := v.print(); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(v.reports, func(r *lint.Report) bool { return r.Errors() > 0 }) {
 		return errReported
 	}
-	return err
+	return nil
 }
 
-// check reads one conf, "-" being stdin, and checks it and its directory.
-func (p *program) check(file string, path []string) *lint.Report {
+// directory checks the confs of multus in a directory, and those that may be
+// meant as such, and says what a runtime reads there.
+func (v *validation) directory(dir string) error {
+	names, err := lint.Confs(dir)
+	if err != nil {
+		return err
+	}
+	before := len(v.files)
+	var lines strings.Builder
+	for i, name := range names {
+		file := filepath.Join(dir, name)
+		what, check := purpose(file)
+		fmt.Fprintf(&lines, "  %d %s: %s\n", i+1, name, cnierror.OneLine(what))
+		if check {
+			v.file(file)
+		}
+	}
+	if !v.asJSON && len(names) > 0 {
+		if err := v.say("%s: runtimes read the first of these, podman and nerdctl the one of a network's name:\n%s",
+			dir, strings.TrimSuffix(lines.String(), "\n")); err != nil {
+			return err
+		}
+	}
+	if len(v.files) == before {
+		v.report(dir, failed("there is no conf of multus in this directory"))
+	}
+	return nil
+}
+
+// purpose says what a conf is for, and whether multus has to check it.
+func purpose(file string) (what string, check bool) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error(), true
+	}
+	_, ours, err := netconf.Own(text)
+	switch {
+	case err != nil:
+		return err.Error(), true
+	case ours:
+		return "multus", true
+	}
+	s, err := readSource(file)
+	if err != nil {
+		return err.Error(), true
+	}
+	var kinds []string
+	for _, p := range s.list() {
+		kinds = append(kinds, p.Type)
+	}
+	return fmt.Sprintf("network %q of %s", s.Name, strings.Join(kinds, "+")), false
+}
+
+func (v *validation) report(file string, report *lint.Report) {
+	for i := range report.Findings {
+		report.Findings[i].Warning = report.Findings[i].Warning && !v.strict
+	}
+	v.files, v.reports = append(v.files, file), append(v.reports, report)
+}
+
+// failed is the report of what could not be checked.
+func failed(reason string) *lint.Report {
+	return &lint.Report{Findings: []lint.Finding{{Problem: netconf.Problem{Delegate: -1, Msg: reason}}}}
+}
+
+// file reads one conf, "-" being stdin, and checks it and its directory.
+func (v *validation) file(file string) {
 	var text []byte
 	var err error
 	if file == "-" {
-		text, err = io.ReadAll(p.stdin)
+		text, err = io.ReadAll(v.stdin)
 	} else {
 		text, err = os.ReadFile(file)
 	}
 	if err != nil {
-		return &lint.Report{Findings: []lint.Finding{{Problem: netconf.Problem{Delegate: -1, Msg: err.Error()}}}}
+		v.report(file, failed(err.Error()))
+		return
 	}
-	report := lint.Check(file, text, path)
+	report := lint.Check(file, text, v.path)
 	warn := func(reason string) {
 		report.Findings = append(report.Findings, lint.Finding{Problem: netconf.Problem{Delegate: -1, Msg: reason}, Warning: true})
 	}
-	if _, err := (&pluginexec.Exec{}).FindInPath("multus", path); err != nil && report.Errors() == 0 {
-		warn("multus itself is not in " + strings.Join(path, ", ") + ", where the runtime would call it: install it before the conf")
+	if v.path != nil && report.Errors() == 0 {
+		if _, err := (&pluginexec.Exec{}).FindInPath("multus", v.path); err != nil {
+			warn("multus itself is not in " + strings.Join(v.path, ", ") + ", where the runtime would call it: install it before the conf")
+		}
 	}
-	if file == "-" {
-		return report
+	if file != "-" {
+		if reason := v.unread(file); reason != "" {
+			warn(reason)
+		}
 	}
-	reason, err := lint.Unread(filepath.Dir(file), filepath.Base(file))
+	v.report(file, report)
+}
+
+// unread explains why a runtime would not read a file. With --offline the file
+// is in no directory of a runtime, and only its own name counts.
+func (v *validation) unread(file string) string {
+	dir := filepath.Dir(file)
+	if v.path == nil {
+		dir = ""
+	}
+	reason, err := lint.Unread(dir, filepath.Base(file))
 	if err != nil {
-		reason = err.Error()
+		return err.Error()
 	}
-	if reason != "" {
-		warn(reason)
+	return reason
+}
+
+func (v *validation) print() error {
+	if v.asJSON {
+		return v.printReports(v.files, v.reports)
 	}
-	return report
+	for i, file := range v.files {
+		if err := v.printReport(file, v.reports[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printReport writes a line for each finding, in the form that editors know,
-// and one for the whole.
+// and one for the whole. What is left out of a long report is counted.
 func (p *program) printReport(file string, report *lint.Report) error {
-	for _, f := range report.Findings {
+	shown := report.Findings[:min(len(report.Findings), maxFindings)]
+	for _, f := range shown {
 		where := file
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", file, f.Line, f.Column)
 		}
 		_, _ = fmt.Fprintf(p.stderr, "%s: %s: %s\n", where, severity(f), cnierror.OneLine(f.Error()))
+	}
+	if n := len(report.Findings) - len(shown); n > 0 {
+		_, _ = fmt.Fprintf(p.stderr, "%s: and %d more\n", file, n)
 	}
 	summary := count(report.Warnings(), "warning")
 	if n := report.Errors(); n > 0 {
@@ -136,45 +247,4 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// finding is how --json writes one.
-type finding struct {
-	Severity string `json:"severity"` // "error" or "warning"
-	Line     int    `json:"line,omitempty"`
-	Column   int    `json:"column,omitempty"`
-	Delegate *int   `json:"delegate,omitempty"`
-	Type     string `json:"type,omitempty"`
-	Field    string `json:"field,omitempty"`
-	Message  string `json:"message"`
-}
-
-func (p *program) printReports(files []string, reports []*lint.Report) error {
-	type report struct {
-		File     string    `json:"file"`
-		Valid    bool      `json:"valid"`
-		Findings []finding `json:"findings"`
-	}
-	list := make([]report, len(files))
-	for i, r := range reports {
-		list[i] = report{File: files[i], Valid: r.Errors() == 0, Findings: []finding{}}
-		for _, f := range r.Findings {
-			entry := finding{severity(f), f.Line, f.Column, nil, f.Type, f.Field, f.Msg}
-			if f.Delegate >= 0 {
-				entry.Delegate = &f.Delegate
-			}
-			list[i].Findings = append(list[i].Findings, entry)
-		}
-	}
-	return p.printJSON(list)
-}
-
-func (p *program) printJSON(value any) error {
-	encoder := json.NewEncoder(p.stdout)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(value); err != nil {
-		return fmt.Errorf("write to stdout: %w", err)
-	}
-	return nil
 }

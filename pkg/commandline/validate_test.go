@@ -5,6 +5,8 @@ package commandline
 
 import (
 	"bytes"
+	"debug/elf"
+	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -37,12 +39,15 @@ func fakePlugins(t *testing.T) string {
 		"old": `"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0"`,
 		"new": `"1.0.0", "1.1.0"`,
 	}
-	for _, name := range strings.Fields("multus ptp bridge macvlan flannel portmap tuning host-local static strange old new") {
+	for _, name := range strings.Fields("multus ptp bridge macvlan sriov flannel portmap tuning host-local static strange old new") {
 		versions := supporting[name]
 		if versions == "" {
 			versions = all
 		}
 		script(t, filepath.Join(dir, name), fmt.Sprintf(`echo '{"cniVersion": "1.0.0", "supportedVersions": [%s]}'`, versions))
+	}
+	if err := os.Symlink("multus", filepath.Join(dir, "multus-cni")); err != nil {
+		t.Fatal(err)
 	}
 	script(t, filepath.Join(dir, "silent"), "echo 'no such thing' >&2; exit 3")
 	script(t, filepath.Join(dir, "not-executable"), "")
@@ -55,6 +60,35 @@ func fakePlugins(t *testing.T) string {
 func script(t *testing.T, path, body string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unloadable writes an ELF program whose loader does not exist.
+func unloadable(t *testing.T, path string) {
+	t.Helper()
+	self, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = self.Close() }()
+	if self.Class != elf.ELFCLASS64 {
+		t.Skip("makes 64-bit programs only")
+	}
+	const loader = "/nonexistent/ld.so\x00"
+	header := elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(self.Class), byte(self.Data), byte(elf.EV_CURRENT)},
+		Type:  uint16(elf.ET_EXEC), Machine: uint16(self.Machine), Version: uint32(elf.EV_CURRENT),
+		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1,
+	}
+	interp := elf.Prog64{Type: uint32(elf.PT_INTERP), Flags: uint32(elf.PF_R), Off: 64 + 56, Filesz: uint64(len(loader)), Memsz: uint64(len(loader))}
+	var text bytes.Buffer
+	for _, part := range []any{header, interp, []byte(loader)} {
+		if err := binary.Write(&text, self.ByteOrder, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, text.Bytes(), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -85,6 +119,11 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 	if err != nil || len(confs) < 40 {
 		t.Fatalf("got %d confs, %v, want 40 or more", len(confs), err)
 	}
+	unloadable(t, filepath.Join(plugins, "needs-loader"))
+	shell := []byte("#!/nonexistent/sh -e\n")
+	if err := os.WriteFile(filepath.Join(plugins, "needs-shell"), shell, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, conf := range confs {
 		t.Run(filepath.Base(conf), func(t *testing.T) {
 			text, err := os.ReadFile(conf)
@@ -109,7 +148,7 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 }
 
 const goodConf = `{"cniVersion": "1.0.0", "name": "demo", "type": "multus", "delegates": [
-  {"type": "macvlan"}, {"masterplugin": true, "plugins": [{"type": "bridge"}, {"type": "portmap"}]}]}`
+  {"type": "macvlan"}, {"masterplugin": true, "plugins": [{"type": "bridge", "ipam": {"type": "static"}}, {"type": "tuning"}]}]}`
 
 func TestValidateGoodConf(t *testing.T) {
 	plugins := fakePlugins(t)
@@ -124,7 +163,7 @@ func TestValidateGoodConf(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, code := call(t, test.env, goodConf, append([]string{"validate", "-"}, test.args...)...)
-			want := "-: ok, 0 warnings: network \"demo\" gives a pod net0 (macvlan) and eth0 (bridge+portmap)\n"
+			want := "-: ok, 0 warnings: network \"demo\" gives a pod net0 (macvlan) and eth0 (bridge+tuning)\n"
 			if got != want || code != exitOK {
 				t.Errorf("got %q, %d, want %q", got, code, want)
 			}
@@ -139,6 +178,55 @@ func TestValidateGoodList(t *testing.T) {
 	want := "-: ok, 0 warnings: network \"demo\" gives a pod eth0 (old)\n"
 	if got != want || code != exitOK {
 		t.Errorf("got %q, %d, want %q", got, code, want)
+	}
+}
+
+func TestValidateOfflineAsksNothingOfThisMachine(t *testing.T) {
+	conf := strings.Replace(goodConf, `{"type": "macvlan"}`, `{"type": "nowhere", "master": "no-such-link0"}`, 1)
+	conf = strings.Replace(conf, `"name"`, `"cniDir": "/proc/self/exe", "name"`, 1)
+	dir := confDir(t, map[string]string{"00-first.conf": "{}", "10-multus.conf": conf})
+	got, code := call(t, nil, "", "validate", "--offline", filepath.Join(dir, "10-multus.conf"))
+	want := "ok, 0 warnings: network \"demo\" gives a pod net0 (nowhere) and eth0 (bridge+tuning)\n"
+	if !strings.HasSuffix(got, want) || code != exitOK {
+		t.Errorf("got %q, %d, want %q", got, code, want)
+	}
+}
+
+func TestValidateStrictTakesWarningsForErrors(t *testing.T) {
+	conf := strings.Replace(goodConf, `"name"`, `"comment": 1, "name"`, 1)
+	got, code := call(t, nil, conf, "validate", "--offline", "-")
+	if !strings.Contains(got, "-: ok, 1 warning") || code != exitOK {
+		t.Errorf("got %q, %d, want a warning", got, code)
+	}
+	got, code = call(t, nil, conf, "validate", "--offline", "--strict", "-")
+	if !strings.Contains(got, `-:1:36: error: "comment" is an unknown key`) || !strings.HasSuffix(got, "-: 1 error, 0 warnings\n") || code != exitError {
+		t.Errorf("got %q, %d, want an error", got, code)
+	}
+}
+
+func TestValidateDirectory(t *testing.T) {
+	dir := confDir(t, map[string]string{
+		"20-multus.conf": goodConf, "10-flannel.conflist": flannelList, "30-broken.conf": "{", "40.conf": `{}`, "notes.txt": "",
+	})
+	got, code := call(t, nil, "", "validate", "--cni-path", fakePlugins(t), dir)
+	golden(t, "testdata/directory.txt", strings.ReplaceAll(got, dir, "DIR"))
+	if code != exitError {
+		t.Errorf("got exit code %d", code)
+	}
+	got, code = call(t, nil, "", "validate", "--offline", "--json", dir)
+	var reports []struct{ File string }
+	if err := json.Unmarshal([]byte(got), &reports); err != nil || len(reports) != 3 || code != exitError {
+		t.Errorf("got %s, %d, %v, want three reports", got, code, err)
+	}
+}
+
+func TestValidateDirectoryWithoutMultus(t *testing.T) {
+	for _, confs := range []map[string]string{nil, {"10-flannel.conflist": flannelList}} {
+		dir := confDir(t, confs)
+		got, code := call(t, nil, "", "validate", "--offline", dir)
+		if !strings.Contains(got, dir+": error: there is no conf of multus in this directory\n") || code != exitError {
+			t.Errorf("%d confs: got %q, %d", len(confs), got, code)
+		}
 	}
 }
 

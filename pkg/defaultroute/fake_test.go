@@ -68,8 +68,6 @@ func (f *fakeNetlink) LinkName(index int) (string, error) {
 	return f.links[index], nil
 }
 
-func (f *fakeNetlink) Watch() error { return f.call("watch") }
-
 func (f *fakeNetlink) Replacements() ([][]byte, error) { return nil, f.call("replacements") }
 
 func cloneAll(bodies [][]byte) [][]byte {

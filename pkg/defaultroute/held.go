@@ -13,41 +13,158 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// only takes out the routes that are not wanted and puts back those that are.
-func (k *Keeper) only(wanted func(*held) bool) error {
-	for i := len(k.held) - 1; i >= 0; i-- {
-		if h := &k.held[i]; !h.out && !wanted(h) {
-			if err := k.takeOut(h); err != nil {
-				return err
-			}
-		}
-	}
-	k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.delegate == nobody })
-	if err := k.putBackReplaced(); err != nil {
+// nobody is the index of no delegate. A route of nobody is held only until it
+// is put back.
+const nobody = -1
+
+// held is a default route of a delegate of this ADD.
+type held struct {
+	route
+	links    []string // names of the interfaces of the next hops
+	delegate int
+	restore  bool // it was there before this ADD
+	out      bool // it was taken out
+	// behind means that it does not go in front of others with the same
+	// metric: IPv4 routes of another network come first, IPv6 has no order.
+	behind bool
+}
+
+// look lists the routes. delegate is the one that has run, or nobody.
+func (k *Keeper) look(delegate int) error {
+	now, err := k.table.list()
+	if err != nil {
 		return err
 	}
-	// The kernel puts an IPv4 route either before or after all others of its
-	// metric, so that those in front go back from the last to the first.
-	for i := len(k.held) - 1; i >= 0; i-- {
-		if h := &k.held[i]; h.out && wanted(h) && !h.behind && h.header.Family == unix.AF_INET {
-			if err := k.putBack(h); err != nil {
+	present := make(map[string]bool, len(now))
+	var others []route
+	for _, r := range now {
+		present[r.key()] = true
+		if h := k.find(&r); h != nil {
+			h.route, h.out = r, false
+			continue
+		}
+		h := held{route: r, delegate: nobody, behind: r.header.Family == unix.AF_INET6 || slices.ContainsFunc(others, r.rivals)}
+		if !contains(k.others, &r) && !isLearned(&r) {
+			if err := k.identify(&h, delegate); err != nil {
 				return err
 			}
 		}
+		if h.delegate == nobody {
+			others = append(others, r)
+		} else {
+			k.held = append(k.held, h) // in the order in which they were seen
+		}
 	}
-	for i := range k.held {
-		if h := &k.held[i]; h.out && wanted(h) {
-			if err := k.putBack(h); err != nil {
-				return err
-			}
+	if err := k.holdReplaced(present); err != nil {
+		return err
+	}
+	k.others = others
+	k.held = slices.DeleteFunc(k.held, func(h held) bool { return !h.out && !present[h.key()] })
+	return nil
+}
+
+// find returns the held route that r is, nil when there is none. One that had
+// been taken out is back then; but where no interface shows whose route it is,
+// it is taken for that of the delegate which ran last.
+func (k *Keeper) find(r *route) *held {
+	i := slices.IndexFunc(k.held, func(h held) bool { return h.key() == r.key() && (!h.out || h.hasLink()) })
+	if i < 0 {
+		return nil
+	}
+	return &k.held[i]
+}
+
+// identify sets whose a route is that appeared while a delegate ran. One without
+// an interface is that delegate's; any other one belongs to the delegate whose
+// interface it leads through.
+func (k *Keeper) identify(h *held, delegate int) (err error) {
+	if !h.hasLink() {
+		h.delegate = delegate
+		return nil
+	}
+	h.links, err = k.table.linkNames(&h.route)
+	for _, name := range h.links {
+		if owner, ok := k.links[name]; ok && (h.delegate == nobody || h.delegate != delegate) {
+			h.delegate = owner
+		}
+	}
+	return err
+}
+
+// holdReplaced holds the routes of other networks in whose place a delegate has
+// put its own, to put them back: NLM_F_REPLACE replaces one of the same metric,
+// whoever added it. The routes alone do not show that, since another network
+// may have taken its own route out at the same moment, as another multus does.
+func (k *Keeper) holdReplaced(present map[string]bool) error {
+	replacing, err := k.replacements()
+	if err != nil {
+		return err
+	}
+	for _, r := range k.others {
+		ours := func(h held) bool { return !h.out && contains(replacing, &h.route) && h.rivals(r) }
+		if !present[r.key()] && slices.ContainsFunc(k.held, ours) {
+			inFront := slices.ContainsFunc(k.held, func(h held) bool { return h.behind && !h.out && h.rivals(r) })
+			k.held = append(k.held, held{route: r, delegate: nobody, restore: true, out: true, behind: !inFront})
 		}
 	}
 	return nil
 }
 
+// replacements returns the default routes that have replaced others since the
+// last call, if there are others.
+func (k *Keeper) replacements() ([]route, error) {
+	if len(k.others) == 0 {
+		return nil, nil
+	}
+	bodies, err := k.table.nl.Replacements()
+	if err != nil {
+		return nil, fmt.Errorf("watch the pod's routes: %w", err)
+	}
+	return parseAll(bodies)
+}
+
+// only takes out the routes that are not wanted and puts back those that are.
+func (k *Keeper) only(wanted func(*held) bool) error {
+	for i := len(k.held) - 1; i >= 0; i-- {
+		if h := &k.held[i]; !h.out && h.delegate != nobody && !wanted(h) {
+			if err := k.takeOut(h); err != nil {
+				return err
+			}
+		}
+	}
+	var nobodys, front, rest []*held
+	for i := range k.held {
+		switch h := &k.held[i]; {
+		case h.delegate == nobody:
+			nobodys = append(nobodys, h)
+		case h.out && wanted(h) && h.behind:
+			rest = append(rest, h)
+		case h.out && wanted(h):
+			front = append(front, h)
+		}
+	}
+	// The kernel puts an IPv4 route either before or after all others of its
+	// metric, so that those in front go back from the last to the first.
+	slices.Reverse(front)
+	for _, h := range slices.Concat(nobodys, front, rest) {
+		if !h.out { // somebody was faster
+			continue
+		}
+		err := k.putBack(h)
+		if err != nil && !(h.delegate == nobody && errors.Is(err, unix.ENODEV)) { // its interface is gone, and its routes with it
+			return err
+		}
+	}
+	for _, h := range nobodys {
+		k.others = append(k.others, h.route)
+	}
+	k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.delegate == nobody })
+	return nil
+}
+
 // takeOut removes a route. One that turns out to be learned by router
-// advertisement goes back at once: as a merged IPv6 next hop it had been
-// reported with the protocol of another one.
+// advertisement is nobody's: as a merged IPv6 next hop it had been reported
+// with the protocol of another one.
 func (k *Keeper) takeOut(h *held) error {
 	removed, err := k.table.remove(h.route)
 	if err != nil {
@@ -55,9 +172,7 @@ func (k *Keeper) takeOut(h *held) error {
 	}
 	h.route, h.out = removed, true
 	if isLearned(&h.route) {
-		h.delegate = nobody
-		k.others = append(k.others, h.route)
-		return k.putBack(h)
+		h.delegate, h.restore = nobody, true
 	}
 	return nil
 }
@@ -71,66 +186,32 @@ func (k *Keeper) putBack(h *held) error {
 	return nil
 }
 
-// putBackReplaced puts back what delegates have replaced, in front of those of
-// its metric that it was in front of. An interface that is gone has taken its
-// routes with it.
-func (k *Keeper) putBackReplaced() error {
-	for len(k.replaced) > 0 {
-		r := k.replaced[0]
-		first := slices.ContainsFunc(k.held, func(h held) bool { return h.behind && !h.out && h.rivals(r) })
-		if _, err := k.table.add(r, first); err != nil && !errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("put back the default route of another network, %s: %w", r.text(nil), err)
-		}
-		k.others, k.replaced = append(k.others, r), k.replaced[1:]
-	}
-	return nil
-}
-
-// hold adds a route. Routes stay in the order in which they were seen.
-func (k *Keeper) hold(h held) { k.held = append(k.held, h) }
-
-// find returns the held route that r is, nil when there is none. One that had
-// been taken out is back then; but where no interface shows whose route it is,
-// it is taken for that of the delegate which ran last.
-func (k *Keeper) find(r *route) *held {
-	i := slices.IndexFunc(k.held, func(h held) bool { return h.key() == r.key() && (!h.out || len(h.hops) > 0) })
-	if i < 0 {
-		return nil
-	}
-	return &k.held[i]
-}
-
-// noteReplaced finds the routes of other networks in whose place a delegate
-// has put its own: NLM_F_REPLACE replaces one of the same metric, whoever added
-// it. The routes alone do not show that, since another network may have taken
-// its own route out at the same moment, as another multus does.
-func (k *Keeper) noteReplaced(present map[string]bool) error {
-	if !k.watching {
-		return nil
-	}
-	replacing, err := k.table.replacements()
+// verify lists the routes again: that the kernel has reported no error does
+// not mean that the right one of several IPv6 next hops is gone.
+func (k *Keeper) verify() error {
+	now, err := k.table.list()
 	if err != nil {
 		return err
 	}
-	for _, r := range k.others {
-		ours := func(h held) bool { return !h.out && replacing[h.key()] && h.rivals(r) }
-		if !present[r.key()] && slices.ContainsFunc(k.held, ours) {
-			k.replaced = append(k.replaced, r)
+	wanted := map[string]bool{}
+	for _, h := range k.held {
+		wanted[h.key()] = wanted[h.key()] || !h.out
+	}
+	for _, h := range k.held {
+		switch there := contains(now, &h.route); {
+		case wanted[h.key()] && !there:
+			return fmt.Errorf("the default route %s was put back and is not there", h.text(h.links))
+		case there && !wanted[h.key()]:
+			return fmt.Errorf("the default route %s was removed and is still there", h.text(h.links))
 		}
 	}
 	return nil
-}
-
-// isBehind reports whether one of the routes before r has the same place in
-// the table.
-func isBehind(before []route, r *route) bool {
-	return slices.ContainsFunc(before, r.rivals)
 }
 
 // rivals reports whether both routes have the same place in the table: only
 // their order makes the kernel choose between those of IPv4.
 func (r *route) rivals(other route) bool {
-	return r.header.Family == other.header.Family && r.metric == other.metric && r.header.Tos == other.header.Tos
+	return r.header.Family == other.header.Family && r.metric() == other.metric() && r.header.Tos == other.header.Tos
 }
 
 // isLearned reports whether a route is one that the kernel learned by router
@@ -139,11 +220,4 @@ func isLearned(r *route) bool { return r.header.Protocol == unix.RTPROT_RA && !r
 
 func contains(routes []route, r *route) bool {
 	return slices.ContainsFunc(routes, func(other route) bool { return other.key() == r.key() })
-}
-
-func familyName(family uint8) string {
-	if family == unix.AF_INET6 {
-		return "ipv6"
-	}
-	return "ipv4"
 }

@@ -15,15 +15,12 @@
 package defaultroute
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
 )
-
-// nobody is the index of no delegate.
-const nobody = -1
 
 // Keeper takes the default routes of delegates out and puts them back.
 type Keeper struct {
@@ -33,21 +30,7 @@ type Keeper struct {
 	held    []held
 	// others are the routes that were there when last looked, and belong to
 	// other networks or to nobody.
-	others   []route
-	replaced []route // those of others that a delegate has replaced
-	watching bool
-}
-
-// held is a default route of a delegate of this ADD.
-type held struct {
-	route
-	links    []string // names of the interfaces of the next hops
-	delegate int
-	chained  bool // it was there before this ADD
-	out      bool // it was taken out
-	// behind means that an IPv4 route of another network with the same metric
-	// comes first.
-	behind bool
+	others []route
 }
 
 // New looks at the pod before the first delegate runs. Routes that are there
@@ -56,20 +39,11 @@ type held struct {
 // primary is the index of that delegate.
 func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 	k := &Keeper{table: table{nl}, primary: primary, links: map[string]int{ifname: primary}}
-	now, err := k.table.list()
-	if err != nil {
+	if err := k.look(nobody); err != nil {
 		return nil, err
 	}
-	for _, r := range now {
-		names, err := k.table.linkNames(&r)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(names, ifname) && !isLearned(&r) {
-			k.hold(held{route: r, links: names, delegate: primary, chained: true, behind: isBehind(k.others, &r)})
-		} else {
-			k.others = append(k.others, r)
-		}
+	for i := range k.held {
+		k.held[i].restore = true
 	}
 	return k, nil
 }
@@ -78,11 +52,8 @@ func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 // others are taken out, and its own, which only the primary of a chain has by
 // then, are put back.
 func (k *Keeper) Before(delegate int) error {
-	if len(k.others) > 0 && !k.watching {
-		if err := k.table.nl.Watch(); err != nil {
-			return fmt.Errorf("watch the pod's routes: %w", err)
-		}
-		k.watching = true
+	if _, err := k.replacements(); err != nil {
+		return err
 	}
 	return k.only(func(h *held) bool { return h.delegate == delegate })
 }
@@ -95,92 +66,19 @@ func (k *Keeper) After(delegate int, interfaces []string) error {
 			k.links[name] = delegate
 		}
 	}
-	now, err := k.table.list()
-	if err != nil {
-		return err
-	}
-	present := make(map[string]bool, len(now))
-	var others []route
-	for _, r := range now {
-		present[r.key()] = true
-		if h := k.find(&r); h != nil {
-			h.route, h.out = r, false
-			continue
-		}
-		h := held{route: r, delegate: nobody}
-		if !contains(k.others, &r) && !isLearned(&r) {
-			if h, err = k.identify(&r, delegate); err != nil {
-				return err
-			}
-		}
-		if h.delegate == nobody {
-			others = append(others, r)
-			continue
-		}
-		h.behind = isBehind(others, &r)
-		k.hold(h)
-	}
-	if err := k.noteReplaced(present); err != nil {
-		return err
-	}
-	k.others = others
-	k.held = slices.DeleteFunc(k.held, func(h held) bool { return !h.out && !present[h.key()] })
-	return nil
-}
-
-// identify returns whose a route is that appeared while a delegate ran. One
-// without an interface is that delegate's; any other one belongs to the delegate
-// whose interface it leads through.
-func (k *Keeper) identify(r *route, delegate int) (held, error) {
-	h := held{route: *r, delegate: nobody}
-	if len(r.hops) == 0 {
-		h.delegate = delegate
-		return h, nil
-	}
-	names, err := k.table.linkNames(r)
-	if err != nil {
-		return h, err
-	}
-	h.links = names
-	for _, name := range names {
-		if owner, ok := k.links[name]; ok && h.delegate != delegate {
-			h.delegate = owner
-		}
-	}
-	return h, nil
+	return k.look(delegate)
 }
 
 // Settle leaves the pod with the owner's routes and without those of all other
 // delegates, and checks that it does.
 func (k *Keeper) Settle() error {
-	owners := k.owners()
-	kept := func(h *held) bool { return owners[h.header.Family] == h.delegate }
+	owners := k.Owners()
+	kept := func(h *held) bool { return owners[h.family()] == h.delegate }
 	changed := slices.ContainsFunc(k.held, func(h held) bool { return h.out == kept(&h) })
 	if err := k.only(kept); err != nil || !changed {
 		return err
 	}
 	return k.verify()
-}
-
-// verify lists the routes again: that the kernel has reported no error does
-// not mean that the right one of several IPv6 next hops is gone.
-func (k *Keeper) verify() error {
-	now, err := k.table.list()
-	if err != nil {
-		return err
-	}
-	for i := range k.held {
-		h := &k.held[i]
-		there := contains(now, &h.route)
-		if !there && !h.out {
-			return fmt.Errorf("the default route %s was put back and is not there", h.text(h.links))
-		}
-		twin := func(other held) bool { return !other.out && other.key() == h.key() }
-		if there && h.out && !slices.ContainsFunc(k.held, twin) {
-			return fmt.Errorf("the default route %s was removed and is still there", h.text(h.links))
-		}
-	}
-	return nil
 }
 
 // Restore undoes what Before, After and Settle did to routes that were there
@@ -190,14 +88,13 @@ func (k *Keeper) Restore() error {
 	var errs []error
 	for i := range k.held {
 		h := &k.held[i]
-		if !h.chained || !h.out {
+		if !h.restore || !h.out {
 			continue
 		}
 		if err := k.putBack(h); !errors.Is(err, unix.ENODEV) { // the interface is gone, and its routes with it
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, k.putBackReplaced())
 	return errors.Join(errs...)
 }
 
@@ -205,8 +102,11 @@ func (k *Keeper) Restore() error {
 // "ipv4" and "ipv6". A family without a default route has no entry.
 func (k *Keeper) Owners() map[string]int {
 	owners := make(map[string]int, 2)
-	for family, delegate := range k.owners() {
-		owners[familyName(family)] = delegate
+	for _, h := range k.held {
+		owner, ok := owners[h.family()]
+		if h.delegate != nobody && (!ok || h.delegate == k.primary || owner != k.primary && h.delegate < owner) {
+			owners[h.family()] = h.delegate
+		}
 	}
 	return owners
 }
@@ -216,15 +116,11 @@ func (k *Keeper) Owners() map[string]int {
 // nowhere has no entry.
 func (k *Keeper) Interfaces() map[string]string {
 	interfaces := make(map[string]string, 2)
-	metric := map[uint8]uint32{}
-	owners := k.owners()
-	for _, h := range k.held {
-		family := h.header.Family
-		if owners[family] != h.delegate || len(h.links) == 0 || h.links[0] == "" {
-			continue
-		}
-		if best, ok := metric[family]; !ok || h.metric < best {
-			metric[family], interfaces[familyName(family)] = h.metric, h.links[0]
+	owners := k.Owners()
+	byMetric := slices.SortedStableFunc(slices.Values(k.held), func(a, b held) int { return cmp.Compare(a.metric(), b.metric()) })
+	for _, h := range byMetric {
+		if owners[h.family()] == h.delegate && len(h.links) > 0 && h.links[0] != "" && interfaces[h.family()] == "" {
+			interfaces[h.family()] = h.links[0]
 		}
 	}
 	return interfaces
@@ -234,24 +130,13 @@ func (k *Keeper) Interfaces() map[string]string {
 // takes them.
 func (k *Keeper) Taken() []string {
 	var taken, kept []string
-	owners := k.owners()
+	owners := k.Owners()
 	for _, h := range k.held {
-		if owners[h.header.Family] == h.delegate {
+		if owners[h.family()] == h.delegate {
 			kept = append(kept, h.texts(h.links)...)
 		} else {
 			taken = append(taken, h.texts(h.links)...)
 		}
 	}
 	return slices.DeleteFunc(taken, func(text string) bool { return slices.Contains(kept, text) })
-}
-
-func (k *Keeper) owners() map[uint8]int {
-	owners := make(map[uint8]int, 2)
-	for _, h := range k.held {
-		owner, ok := owners[h.header.Family]
-		if !ok || h.delegate == k.primary || owner != k.primary && h.delegate < owner {
-			owners[h.header.Family] = h.delegate
-		}
-	}
-	return owners
 }

@@ -175,17 +175,17 @@ func TestGatewayReplaced(t *testing.T) {
 }
 
 // nextHops returns the next hops of the one multipath route in the pod.
-func (p *pod) nextHops() []nextHop {
+func (p *pod) nextHops() []hop {
 	p.t.Helper()
 	bodies := p.defaults()
 	if len(bodies) != 1 {
 		p.t.Fatalf("got %d default routes, want 1", len(bodies))
 	}
-	attrs, err := nl.ParseRouteAttr(bodies[0][sizeofRtMsg:])
+	attrs, err := nl.ParseRouteAttr(bodies[0][unix.SizeofRtMsg:])
 	p.must(err)
 	for _, a := range attrs {
 		if kind(a) == unix.RTA_MULTIPATH {
-			hops, err := parseNextHops(a.Value)
+			hops, err := parseHops(a.Value)
 			p.must(err)
 			return hops
 		}

@@ -6,8 +6,6 @@
 package defaultroute
 
 import (
-	"encoding/binary"
-	"net/netip"
 	"slices"
 	"syscall"
 
@@ -17,37 +15,27 @@ import (
 
 // request returns the body of the message that adds the route.
 func (r *route) request() []byte {
-	body, _ := binary.Append(nil, order, r.header) // a fixed-size struct cannot fail
-	var multipath []byte
-	byID := r.nextHopID() != nil
-	for _, a := range r.attrs {
-		switch {
-		case byID && isNextHop(kind(a)):
-			// The kernel reports what the nexthop object has, and refuses it
-			// beside the object's id.
-		case r.weight > 0 && isNextHop(kind(a)):
-			if kind(a) != unix.RTA_OIF {
-				multipath = appendAttr(multipath, a)
+	header, attrs := r.header, slices.Clone(r.attrs)
+	switch {
+	case r.attr(rtaNextHopID) != nil:
+		// The kernel reports what the nexthop object has, and refuses it beside
+		// the object's id.
+	case len(r.hops) == 1 && r.hops[0].weight == 0:
+		h := r.hops[0]
+		header.Flags = uint32(h.flags)
+		attrs = append(append(attrs, newAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(h.index)))), h.attrs...)
+	case len(r.hops) > 0: // only a multipath route can have weights, be it of one next hop
+		var multipath []byte
+		for _, h := range r.hops {
+			next := nl.RtNexthop{RtNexthop: unix.RtNexthop{Flags: h.flags, Hops: h.weight, Ifindex: int32(h.index)}}
+			for _, a := range h.attrs {
+				next.Children = append(next.Children, nl.NewRtAttr(int(a.Attr.Type), a.Value))
 			}
-		default:
-			body = appendAttr(body, a)
+			multipath = append(multipath, next.Serialize()...)
 		}
+		attrs = append(attrs, newAttr(unix.RTA_MULTIPATH, multipath))
 	}
-	if r.weight > 0 { // only a multipath route can have weights, be it of one next hop
-		h := order.AppendUint16(nil, uint16(unix.SizeofRtNexthop+len(multipath)))
-		h = append(h, uint8(r.header.Flags), r.weight)
-		h = order.AppendUint32(h, uint32(r.hops[0].index))
-		body = appendAttr(body, attr(unix.RTA_MULTIPATH, append(h, multipath...)))
-	}
-	return body
-}
-
-func isNextHop(kind uint16) bool {
-	switch kind {
-	case unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_VIA, unix.RTA_MULTIPATH, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE:
-		return true
-	}
-	return false
+	return message(header, attrs...)
 }
 
 // removal returns the body of the message that removes the route. The
@@ -57,39 +45,27 @@ func (r *route) removal() []byte {
 	if r.header.Family == unix.AF_INET {
 		return r.request()
 	}
-	header := r.header
-	header.Protocol, header.Scope, header.Type = unix.RTPROT_UNSPEC, unix.RT_SCOPE_NOWHERE, unix.RTN_UNSPEC
-	body, _ := binary.Append(nil, order, header)
+	bare := route{header: r.header}
+	bare.header.Protocol, bare.header.Scope, bare.header.Type = unix.RTPROT_UNSPEC, unix.RT_SCOPE_NOWHERE, unix.RTN_UNSPEC
 	for _, a := range r.attrs {
-		switch kind(a) {
-		case unix.RTA_OIF, unix.RTA_GATEWAY:
-			if r.nextHopID() != nil {
-				continue
-			}
-			body = appendAttr(body, a)
-		case unix.RTA_PRIORITY, rtaNextHopID:
-			body = appendAttr(body, a)
+		if k := kind(a); k == unix.RTA_PRIORITY || k == rtaNextHopID {
+			bare.attrs = append(bare.attrs, a)
 		}
 	}
-	return body
+	for _, h := range r.hops {
+		encapsulation := func(a syscall.NetlinkRouteAttr) bool { return kind(a) != unix.RTA_GATEWAY }
+		bare.hops = append(bare.hops, hop{index: h.index, attrs: slices.DeleteFunc(slices.Clone(h.attrs), encapsulation)})
+	}
+	return bare.request()
 }
 
 // onlink returns the route with the flag that makes the kernel accept a
 // gateway to which it knows no route.
 func (r *route) onlink() route {
 	copied := *r
-	copied.header.Flags |= unix.RTNH_F_ONLINK
-	copied.attrs = slices.Clone(r.attrs)
-	for i, a := range copied.attrs {
-		if kind(a) != unix.RTA_MULTIPATH {
-			continue
-		}
-		copied.header.Flags = r.header.Flags
-		copied.attrs[i].Value = slices.Clone(a.Value)
-		for value := copied.attrs[i].Value; len(value) >= unix.SizeofRtNexthop; {
-			value[2] |= unix.RTNH_F_ONLINK
-			value = value[min(aligned(int(order.Uint16(value))), len(value)):]
-		}
+	copied.hops = slices.Clone(r.hops)
+	for i := range copied.hops {
+		copied.hops[i].flags |= unix.RTNH_F_ONLINK
 	}
 	return copied
 }
@@ -100,35 +76,21 @@ func (r *route) toGateway() []byte {
 	if r.header.Family != unix.AF_INET6 || len(r.hops) != 1 {
 		return nil
 	}
-	gateway, err := netip.ParseAddr(r.hops[0].gateway)
-	if err != nil {
-		return nil
+	for _, a := range r.hops[0].attrs {
+		if kind(a) == unix.RTA_GATEWAY {
+			header := unix.RtMsg{
+				Family: unix.AF_INET6, Dst_len: 128, Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT, Type: unix.RTN_UNICAST,
+			}
+			return message(header, newAttr(unix.RTA_DST, a.Value), newAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(r.hops[0].index))))
+		}
 	}
-	body, _ := binary.Append(nil, order, unix.RtMsg{
-		Family: unix.AF_INET6, Dst_len: 128, Table: tableMain, Protocol: unix.RTPROT_BOOT, Type: unix.RTN_UNICAST,
-	})
-	body = appendAttr(body, attr(unix.RTA_DST, gateway.AsSlice()))
-	return appendAttr(body, attr(unix.RTA_OIF, order.AppendUint32(nil, uint32(r.hops[0].index))))
+	return nil
 }
 
-func kind(a syscall.NetlinkRouteAttr) uint16 {
-	return a.Attr.Type &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-}
-
-// number returns the value of an attribute that has 4 bytes.
-func number(a syscall.NetlinkRouteAttr) (uint32, error) {
-	if len(a.Value) != 4 {
-		return 0, unix.EBADMSG
+func message(header unix.RtMsg, attrs ...syscall.NetlinkRouteAttr) []byte {
+	body := slices.Clone((&nl.RtMsg{RtMsg: header}).Serialize())
+	for _, a := range attrs {
+		body = append(body, nl.NewRtAttr(int(a.Attr.Type), a.Value).Serialize()...)
 	}
-	return order.Uint32(a.Value), nil
+	return body
 }
-
-func attr(kind uint16, value []byte) syscall.NetlinkRouteAttr {
-	return syscall.NetlinkRouteAttr{Attr: syscall.RtAttr{Type: kind}, Value: value}
-}
-
-func appendAttr(body []byte, a syscall.NetlinkRouteAttr) []byte {
-	return append(body, nl.NewRtAttr(int(a.Attr.Type), a.Value).Serialize()...)
-}
-
-func aligned(length int) int { return (length + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1) }

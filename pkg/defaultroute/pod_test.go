@@ -164,11 +164,11 @@ func (s spec) body(index map[string]int) []byte {
 	}
 	for kind, value := range map[int]uint32{unix.RTA_PRIORITY: s.metric, rtaNextHopID: s.nhid} {
 		if value != 0 {
-			put(kind, order.AppendUint32(nil, value))
+			put(kind, binary.NativeEndian.AppendUint32(nil, value))
 		}
 	}
 	if s.mtu != 0 {
-		put(unix.RTA_METRICS|unix.NLA_F_NESTED, nl.NewRtAttr(unix.RTAX_MTU, order.AppendUint32(nil, s.mtu)).Serialize())
+		put(unix.RTA_METRICS|unix.NLA_F_NESTED, nl.NewRtAttr(unix.RTAX_MTU, binary.NativeEndian.AppendUint32(nil, s.mtu)).Serialize())
 	}
 	if s.pref != 0 {
 		put(unix.RTA_PREF, []byte{s.pref})
@@ -181,32 +181,32 @@ func (s spec) body(index map[string]int) []byte {
 	for _, hop := range s.nexthops {
 		hop.family = s.family
 		inner := spec{family: s.family, via: hop.via}.nextHop(index)
-		several = order.AppendUint16(several, uint16(unix.SizeofRtNexthop+len(inner)))
+		several = binary.NativeEndian.AppendUint16(several, uint16(unix.SizeofRtNexthop+len(inner)))
 		flags := uint8(0)
 		if hop.onlink {
 			flags = unix.RTNH_F_ONLINK
 		}
 		several = append(several, flags, max(hop.weight, 1)-1)
-		several = append(order.AppendUint32(several, uint32(index[hop.dev])), inner...)
+		several = append(binary.NativeEndian.AppendUint32(several, uint32(index[hop.dev])), inner...)
 	}
 	if several != nil {
 		put(unix.RTA_MULTIPATH, several)
 	}
-	body, _ := binary.Append(nil, order, header)
+	body, _ := binary.Append(nil, binary.NativeEndian, header)
 	return append(body, attrs...)
 }
 
 func (s spec) nextHop(index map[string]int) []byte {
 	var attrs []byte
 	if s.dev != "" {
-		attrs = append(attrs, nl.NewRtAttr(unix.RTA_OIF, order.AppendUint32(nil, uint32(index[s.dev]))).Serialize()...)
+		attrs = append(attrs, nl.NewRtAttr(unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, uint32(index[s.dev]))).Serialize()...)
 	}
 	if s.via == "" {
 		return attrs
 	}
 	gateway := netip.MustParseAddr(s.via)
 	if gateway.Is6() && s.family == unix.AF_INET {
-		value := append(order.AppendUint16(nil, unix.AF_INET6), gateway.AsSlice()...)
+		value := append(binary.NativeEndian.AppendUint16(nil, unix.AF_INET6), gateway.AsSlice()...)
 		return append(attrs, nl.NewRtAttr(unix.RTA_VIA, value).Serialize()...)
 	}
 	return append(attrs, nl.NewRtAttr(unix.RTA_GATEWAY, gateway.AsSlice()).Serialize()...)
@@ -216,8 +216,8 @@ func (s spec) nextHop(index map[string]int) []byte {
 func (p *pod) addNextHop(id uint32, family uint8, dev, via string) error {
 	const rtmNewNextHop, nhaID, nhaOIF, nhaGateway = 104, 1, 5, 6
 	body := []byte{family, 0, unix.RTPROT_BOOT, 0, 0, 0, 0, 0}
-	body = append(body, nl.NewRtAttr(nhaID, order.AppendUint32(nil, id)).Serialize()...)
-	body = append(body, nl.NewRtAttr(nhaOIF, order.AppendUint32(nil, uint32(p.index[dev]))).Serialize()...)
+	body = append(body, nl.NewRtAttr(nhaID, binary.NativeEndian.AppendUint32(nil, id)).Serialize()...)
+	body = append(body, nl.NewRtAttr(nhaOIF, binary.NativeEndian.AppendUint32(nil, uint32(p.index[dev]))).Serialize()...)
 	body = append(body, nl.NewRtAttr(nhaGateway, netip.MustParseAddr(via).AsSlice()).Serialize()...)
 	_, err := p.Request(rtmNewNextHop, unix.NLM_F_ACK|unix.NLM_F_CREATE, body)
 	return err
@@ -229,7 +229,7 @@ func (p *pod) flush() {
 	p.t.Helper()
 	const rtmDelNextHop, nhaID = 105, 1
 	for id := uint32(1); id <= 4; id++ {
-		body := append(make([]byte, 8), nl.NewRtAttr(nhaID, order.AppendUint32(nil, id)).Serialize()...)
+		body := append(make([]byte, 8), nl.NewRtAttr(nhaID, binary.NativeEndian.AppendUint32(nil, id)).Serialize()...)
 		_, _ = p.Request(rtmDelNextHop, unix.NLM_F_ACK, body)
 	}
 	for range 5 {
@@ -257,13 +257,13 @@ func (p *pod) routes(wanted func(unix.RtMsg) bool) [][]byte {
 	var found [][]byte
 	for _, body := range all {
 		var header unix.RtMsg
-		_, err := binary.Decode(body, order, &header)
+		_, err := binary.Decode(body, binary.NativeEndian, &header)
 		p.must(err)
 		if header.Family != unix.AF_INET && header.Family != unix.AF_INET6 || !wanted(header) {
 			continue
 		}
 		header.Flags &= unix.RTNH_F_ONLINK
-		plain, err := binary.Append(nil, order, header)
+		plain, err := binary.Append(nil, binary.NativeEndian, header)
 		p.must(err)
 		attrs, err := nl.ParseRouteAttr(body[unix.SizeofRtMsg:])
 		p.must(err)
@@ -272,7 +272,7 @@ func (p *pod) routes(wanted func(unix.RtMsg) bool) [][]byte {
 			case unix.RTA_CACHEINFO:
 				continue
 			case unix.RTA_MULTIPATH:
-				for hop := a.Value; len(hop) >= unix.SizeofRtNexthop; hop = hop[order.Uint16(hop):] {
+				for hop := a.Value; len(hop) >= unix.SizeofRtNexthop; hop = hop[binary.NativeEndian.Uint16(hop):] {
 					hop[2] &= unix.RTNH_F_ONLINK
 				}
 			}
@@ -310,13 +310,16 @@ func (p *pod) show(family uint8) []string {
 		routes, err := parse(body)
 		p.must(err)
 		for _, r := range routes {
-			if len(r.hops) == 0 {
+			if !r.hasLink() {
 				found = append(found, fmt.Sprintf("type %d", r.header.Type))
 			}
 			for _, h := range r.hops {
+				if !r.hasLink() {
+					break
+				}
 				name, err := p.LinkName(h.index)
 				p.must(err)
-				found = append(found, strings.TrimSpace(name+" "+h.gateway))
+				found = append(found, strings.TrimSpace(name+" "+h.gateway()))
 			}
 		}
 	}
@@ -327,6 +330,11 @@ func equalBodies(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal
 
 func equalSets(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func familyName(family uint8) string {
+	r := route{header: unix.RtMsg{Family: family}}
+	return r.family()
 }
 
 func cmpOr(value, otherwise uint8) uint8 {

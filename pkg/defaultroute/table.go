@@ -21,10 +21,9 @@ type Netlink interface {
 	// LinkName returns the name of the interface with an index. It returns
 	// unix.ENODEV when there is none.
 	LinkName(index int) (string, error)
-	// Watch starts to collect what Replacements returns.
-	Watch() error
 	// Replacements returns the bodies of the messages about routes that have
-	// replaced others (NLM_F_REPLACE) since Watch or since the last call.
+	// replaced others (NLM_F_REPLACE) since the last call; the first call only
+	// starts to collect them.
 	Replacements() ([][]byte, error)
 }
 
@@ -34,10 +33,14 @@ type table struct{ nl Netlink }
 
 // list returns the default routes of both families, as the kernel orders them.
 func (t table) list() ([]route, error) {
-	bodies, err := t.nl.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, make([]byte, sizeofRtMsg))
+	bodies, err := t.nl.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, make([]byte, unix.SizeofRtMsg))
 	if err != nil {
 		return nil, fmt.Errorf("list the pod's routes: %w", err)
 	}
+	return parseAll(bodies)
+}
+
+func parseAll(bodies [][]byte) ([]route, error) {
 	var found []route
 	for _, body := range bodies {
 		routes, err := parse(body)
@@ -73,10 +76,10 @@ func (t table) add(r route, first bool) (route, error) {
 			return r, fmt.Errorf("remove the route to the gateway: %w", err)
 		}
 	}
-	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return r, err
+	if errors.Is(err, unix.EEXIST) {
+		err = nil
 	}
-	return r, nil
+	return r, err
 }
 
 // isUnreachable reports whether the kernel may have refused a route because of
@@ -93,45 +96,23 @@ func (t table) remove(r route) (route, error) {
 	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return r, err
 	}
-	for _, body := range replies {
-		removed, err := parse(body)
-		if err != nil {
-			return r, err
-		}
-		if len(removed) != 1 || r.header.Family != unix.AF_INET6 {
-			continue // an IPv4 route was known whole
-		}
-		if removed[0].key() != r.key() {
-			return r, fmt.Errorf("the kernel has removed %s instead", removed[0].text(nil))
-		}
-		removed[0].weight = r.weight
-		return removed[0], nil
+	removed, err := parseAll(replies)
+	if err != nil || len(removed) != 1 || r.header.Family == unix.AF_INET { // an IPv4 route was known whole
+		return r, err
 	}
-	return r, nil
-}
-
-// replacements returns the keys of the default routes that have replaced others.
-func (t table) replacements() (map[string]bool, error) {
-	bodies, err := t.nl.Replacements()
-	if err != nil {
-		return nil, fmt.Errorf("watch the pod's routes: %w", err)
+	if removed[0].key() != r.key() {
+		return r, fmt.Errorf("the kernel has removed %s instead", removed[0].text(nil))
 	}
-	keys := map[string]bool{}
-	for _, body := range bodies {
-		routes, err := parse(body)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range routes {
-			keys[r.key()] = true
-		}
-	}
-	return keys, nil
+	removed[0].hops = r.hops // a next hop on its own is reported without its weight
+	return removed[0], nil
 }
 
 // linkNames returns the name of the interface of each next hop. It is "" when
 // the interface is gone: then so is the route.
 func (t table) linkNames(r *route) ([]string, error) {
+	if !r.hasLink() {
+		return nil, nil
+	}
 	var names []string
 	for _, h := range r.hops {
 		name, err := t.nl.LinkName(h.index)

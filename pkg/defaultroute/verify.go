@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Verify checks that the default route of each family in expected leads
@@ -28,8 +30,7 @@ func Verify(nl Netlink, expected map[string]string, taken []string) error {
 		if err != nil {
 			return err
 		}
-		family := familyName(r.header.Family)
-		through[family] = append(through[family], names...)
+		through[r.family()] = append(through[r.family()], names...)
 		for _, text := range r.texts(names) {
 			if slices.ContainsFunc(taken, func(other string) bool { return isTaken(&r, text, other) }) {
 				return fmt.Errorf("the pod's default route of a secondary network is back: %s", text)
@@ -69,20 +70,20 @@ func (r *route) text(links []string) string { return strings.Join(r.texts(links)
 // they are not known. The lines are kept in records: they must not change.
 func (r *route) texts(links []string) []string {
 	var end strings.Builder
-	fmt.Fprintf(&end, " metric %d", r.metric)
+	fmt.Fprintf(&end, " metric %d", r.metric())
 	if r.header.Tos != 0 {
 		fmt.Fprintf(&end, " tos %d", r.header.Tos)
 	}
 	fmt.Fprintf(&end, "%s%d", protocolText, r.header.Protocol)
-	start := familyName(r.header.Family) + " default"
-	if len(r.hops) == 0 {
+	start := r.family() + " default"
+	if !r.hasLink() {
 		return []string{fmt.Sprintf("%s type %d%s", start, r.header.Type, end.String())}
 	}
 	var texts []string
 	for i, h := range r.hops {
 		text := start
-		if h.gateway != "" {
-			text += " via " + h.gateway
+		if gateway := h.gateway(); gateway != "" {
+			text += " via " + gateway
 		}
 		if i < len(links) && links[i] != "" {
 			text += " dev " + links[i]
@@ -92,4 +93,11 @@ func (r *route) texts(links []string) []string {
 		texts = append(texts, text+end.String())
 	}
 	return texts
+}
+
+func (r *route) family() string {
+	if r.header.Family == unix.AF_INET6 {
+		return "ipv6"
+	}
+	return "ipv4"
 }

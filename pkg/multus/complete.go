@@ -143,7 +143,7 @@ func (a *attachment) rollback(ctx context.Context, r *record.Record, started int
 
 // advice tells the operator what to do when a DEL does not succeed.
 func (a *attachment) advice() string {
-	return "the next DEL tries again, or: multus forget " + a.key.ContainerID
+	return "the next DEL tries again, or: " + a.forgetCommand()
 }
 
 // interfacesOf lists the interfaces that a delegate has made in the pod, as

@@ -145,7 +145,7 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 		return cnierror.WithDetails(err, fmt.Sprintf("the record is left in place: %s; %s", a.pathOf(r), a.advice()))
 	}
 	if err := a.remove(r); err != nil {
-		a.warn("%v: the next ADD or GC removes it, or: multus forget %s", err, a.key.ContainerID)
+		a.warn("%v: the next ADD or GC removes it, or: %s", err, a.forgetCommand())
 	}
 	return nil
 }

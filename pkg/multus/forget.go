@@ -6,101 +6,185 @@ package multus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/skel"
 
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 	"multus-cni/pkg/record"
+)
+
+var (
+	// ErrNoConf means that a record says too little for a DEL, so that the conf
+	// of today is needed.
+	ErrNoConf = errors.New("the record does not say what to delete")
+
+	errChanged = errors.New("the container was attached anew meanwhile")
 )
 
 // Forgotten is what Forget did for one record.
 type Forgotten struct {
-	Key       record.Key
-	Path      string
 	Delegates []ForgottenDelegate // in the order of their DELs
-	Err       error               // why the record was not removed
+	// Lost is why it is unknown what is left: the record could not be read, and
+	// the DELs by the conf of today, if there was one, did not all succeed.
+	Lost error
+	Err  error // why the record was not removed
+}
+
+// Released reports whether all of the attachment was.
+func (f *Forgotten) Released() bool {
+	return f.Err == nil && f.Lost == nil &&
+		!slices.ContainsFunc(f.Delegates, func(d ForgottenDelegate) bool { return d.Err != nil })
 }
 
 // ForgottenDelegate is what Forget did for one delegate.
 type ForgottenDelegate struct {
-	Index  int
-	Type   string
-	IfName string
-	// Err is the error of its DEL, nil when that succeeded. Then Released
-	// reports that its IPAM plugin has released the addresses all the same.
+	Index     int
+	Types     []string // of its plugins
+	IfName    string
+	Addresses []string // those it got, as far as the record tells
+	// Err is the error of its DEL, nil when that succeeded. Otherwise Released
+	// reports whether its IPAM plugin has released the addresses all the same.
 	Err      error
 	Released bool
 }
 
 // Forget DELs what a record lists once more, and removes the record whatever
-// came of it. It is for records that no DEL will ever remove: because of a
+// comes of it. It is for records that no DEL will ever remove: because of a
 // plugin that can no longer succeed, or a runtime that sends none after a
 // reboot.
 //
-// conf is the conf of today, nil when there is none: it is tried where the
-// record's configuration is refused, and is all that there is to go by where
-// the record is damaged. A record of a newer format is left in place.
+// dir is the directory of the record, which the caller has found as entry. With
+// a conf, entry.Key must be complete, also for a legacy record, which tells no
+// more than the container's id. conf is the conf of today, nil when there is
+// none: it is tried where the record's configuration is refused, is all that
+// there is to go by where the record is damaged, and must be there for a legacy
+// record (ErrNoConf).
+//
+// These are left in place: a record of a newer format, one that an ADD has
+// written since the caller looked, and any record when ctx is cancelled.
 func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, conf *netconf.Conf) Forgotten {
-	f := Forgotten{Key: entry.Key, Path: entry.Path}
-	if conf == nil {
-		conf = &netconf.Conf{Name: entry.Key.Network}
+	switch {
+	case entry.Kind == record.KindQuarantined: // its attachment was deleted, and another one may have the key by now
+		return Forgotten{Err: os.Remove(entry.Path)}
+	case entry.Kind == record.KindNewer:
+		return Forgotten{Err: entry.Err}
+	case conf == nil && isLegacyEntry(entry):
+		return Forgotten{Err: ErrNoConf}
 	}
-	own := *conf
-	own.CNIDir = dir
-	c := &call{Multus: m, args: &skel.CmdArgs{ContainerID: entry.Key.ContainerID, IfName: entry.Key.IfName}, conf: &own}
+	known := netconf.Conf{Name: entry.Key.Network}
+	if conf != nil {
+		known = *conf
+	}
+	known.CNIDir = dir
+	c := &call{Multus: m, args: &skel.CmdArgs{ContainerID: entry.Key.ContainerID, IfName: entry.Key.IfName}, conf: &known}
 	a, err := c.lockToDelete(ctx, entry.Key, m.Env.With("CNI_CONTAINERID="+entry.Key.ContainerID, "CNI_NETNS=", "CNI_ARGS="))
 	defer a.release()
 	if err != nil {
-		f.Err = err
-		return f
+		return Forgotten{Err: err}
 	}
-	r, err := a.load()
+	r, err := a.loadAs(isLegacyEntry(entry))
 	var damaged *record.DamagedError
 	switch {
-	case err == nil:
-		f.Delegates, f.Err = a.forget(ctx, r)
-	case errors.Is(err, record.ErrNotExist): // only the lock of a killed run, or a quarantined record
-		if entry.Kind == record.KindQuarantined {
-			f.Err = os.Remove(entry.Path)
-		}
+	case errors.Is(err, record.ErrNotExist): // no more than the lock of a killed run, or a DEL was faster
+		return Forgotten{}
 	case errors.As(err, &damaged):
-		f.Err = errors.Join(a.undoConf(ctx, &pod{}), damaged.Quarantine())
-	default:
-		f.Err = err
+		return a.forgetDamaged(ctx, damaged.Path, conf != nil)
+	case err != nil:
+		return Forgotten{Err: err}
+	case entry.Record == nil && !isLegacyEntry(entry), entry.Record != nil && identity(entry.Record) != identity(r):
+		return Forgotten{Err: errChanged}
+	}
+	return a.forget(ctx, r, conf != nil)
+}
+
+// isLegacyEntry reports whether an entry is the record of another Multus, readable or
+// not: its file has the name of the container.
+func isLegacyEntry(entry record.Entry) bool { return filepath.Base(entry.Path) == entry.Key.ContainerID }
+
+// loadAs reads the record. Unlike load, it never takes a legacy record of the
+// container for another one that is gone.
+func (a *attachment) loadAs(legacy bool) (*record.Record, error) {
+	if !legacy {
+		return a.store.Load(a.key)
+	}
+	old, err := a.store.LoadLegacy(a.key.ContainerID)
+	if err != nil {
+		return nil, err
+	}
+	r, err := fromLegacy(old, a.conf, a.key)
+	if err != nil {
+		return nil, &record.DamagedError{Path: old.Path, Err: err}
+	}
+	return r, nil
+}
+
+// forgetDamaged removes a record that cannot be read.
+func (a *attachment) forgetDamaged(ctx context.Context, path string, byConf bool) Forgotten {
+	f := Forgotten{Lost: ErrNoConf}
+	if byConf {
+		f.Lost = a.undoConf(ctx, &pod{})
+	}
+	if f.Err = ctx.Err(); f.Err == nil {
+		f.Err = os.Remove(path)
 	}
 	return f
 }
 
-func (a *attachment) forget(ctx context.Context, r *record.Record) ([]ForgottenDelegate, error) {
+func (a *attachment) forget(ctx context.Context, r *record.Record, compare bool) Forgotten {
 	targets, err := targetsOf(r.Delegates)
 	if err != nil {
-		return nil, err
+		return Forgotten{Err: err}
 	}
 	runtimeConfig, err := parseObject(r.RuntimeConfig)
 	if err != nil {
-		return nil, err
+		return Forgotten{Err: err}
 	}
-	a.compareWithConf(targets)
+	if compare {
+		a.compareWithConf(targets)
+	}
 	a.undoer = a.undoer.With("CNI_ARGS=" + r.CNIArgs)
 	p := a.openPodToDelete(r.Netns, r)
 	defer p.close()
 	p.lookFor(namesOf(targets))
-	var forgotten []ForgottenDelegate
+	var f Forgotten
 	for _, t := range slices.Backward(targets) {
-		t.dropped = false // its error is for the operator to see
-		d := ForgottenDelegate{Index: t.delegate.Index, Type: t.delegate.Plugins[0].Type, IfName: t.delegate.IfName}
-		d.Err = a.deleteOne(ctx, t, runtimeConfig, p)
-		if d.Err != nil {
-			in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: t.result}
-			err := a.undoer.With("CNI_NETNS="+p.current()).ReleaseAddresses(ctx, t.delegate, in)
-			if d.Released = err == nil; err != nil && !errors.Is(err, delegate.ErrNoIPAM) {
-				d.Err = errors.Join(d.Err, err)
-			}
-		}
-		forgotten = append(forgotten, d)
+		t.dropped = false // the attachment may have been complete: what is left must be said
+		f.Delegates = append(f.Delegates, a.forgetOne(ctx, t, runtimeConfig, p))
 	}
-	return forgotten, a.remove(r)
+	if f.Err = ctx.Err(); f.Err == nil {
+		f.Err = a.remove(r)
+	}
+	return f
+}
+
+// forgetOne DELs a delegate, or has at least its addresses released.
+func (a *attachment) forgetOne(ctx context.Context, t target, runtimeConfig rawjson.Object, p *pod) ForgottenDelegate {
+	d := ForgottenDelegate{Index: t.delegate.Index, IfName: t.delegate.IfName, Addresses: delegate.Addresses(t.result)}
+	for _, plugin := range t.delegate.Plugins {
+		d.Types = append(d.Types, plugin.Type)
+	}
+	if d.Err = a.deleteOne(ctx, t, runtimeConfig, p); d.Err == nil {
+		return d
+	}
+	in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: t.result}
+	err := a.undoer.With("CNI_NETNS="+p.current()).ReleaseAddresses(ctx, t.delegate, in)
+	if d.Released = err == nil; err != nil && !errors.Is(err, delegate.ErrNoIPAM) {
+		d.Err = errors.Join(d.Err, err)
+	}
+	return d
+}
+
+// forgetCommand is what the operator types when no DEL removes the record.
+func (a *attachment) forgetCommand() string {
+	command := "multus forget " + a.key.ContainerID
+	if a.store.Dir != netconf.DefaultCNIDir {
+		command = fmt.Sprintf("%s --cni-dir %s", command, a.store.Dir)
+	}
+	return command
 }

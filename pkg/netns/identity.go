@@ -31,7 +31,7 @@ const own = "/proc/thread-self/ns/net"
 // Identity is what distinguishes a network namespace from all others, those
 // that had its path or its inode number before included.
 type Identity struct {
-	Boot string // see BootID
+	Boot string // the boot that the node was in, see random(4)
 	// Namespace is "DEVICE:INODE" or "DEVICE:INODE:COOKIE", all in decimal. An
 	// inode number is used again as soon as it is free; a cookie
 	// (SO_NETNS_COOKIE, Linux 5.14) is not.
@@ -41,16 +41,12 @@ type Identity struct {
 // Identify returns the identity of the network namespace at path. It returns
 // ErrNotExist when there is none.
 func Identify(path string) (Identity, error) {
-	file, err := open(path)
+	n, err := Open(path, true)
 	if err != nil {
 		return Identity{}, err
 	}
-	defer unix.Close(file)
-	id, err := enter(file)
-	if err != nil {
-		return Identity{}, fmt.Errorf("identify the network namespace at %s: %w", path, err)
-	}
-	return id, nil
+	defer n.Close()
+	return n.Identity, nil
 }
 
 // Check returns nil when path leads to the network namespace of this
@@ -62,7 +58,7 @@ func Identify(path string) (Identity, error) {
 // not enter the namespace, device and inode decide.
 func (id Identity) Check(path string) error {
 	if id.Boot != "" {
-		boot, err := BootID()
+		boot, err := bootID()
 		if err != nil {
 			return err
 		}
@@ -70,16 +66,15 @@ func (id Identity) Check(path string) error {
 			return fmt.Errorf("%w since %s was in use", ErrRebooted, path)
 		}
 	}
-	file, err := inodeAt(path)
+	inode, err := inodeAt(path)
 	if err != nil {
 		return err
 	}
-	inode, cookie := id.split()
-	if inode != "" && inode != file.String() {
-		return fmt.Errorf("%w at %s", ErrReplaced, path)
-	}
-	if cookie == "" {
+	if id.Namespace == "" || id.Namespace == inode {
 		return nil
+	}
+	if !strings.HasPrefix(id.Namespace, inode+":") {
+		return fmt.Errorf("%w at %s", ErrReplaced, path)
 	}
 	now, err := Identify(path)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
@@ -88,25 +83,14 @@ func (id Identity) Check(path string) error {
 	if err != nil {
 		return err
 	}
-	inodeNow, cookieNow := now.split()
-	if inodeNow != inode || cookieNow != "" && cookieNow != cookie {
+	if now.Namespace != id.Namespace && now.Namespace != inode {
 		return fmt.Errorf("%w at %s", ErrReplaced, path)
 	}
 	return nil
 }
 
-// split returns device and inode, and the cookie, "" when there is none.
-func (id Identity) split() (inode, cookie string) {
-	device, rest, _ := strings.Cut(id.Namespace, ":")
-	number, cookie, _ := strings.Cut(rest, ":")
-	if number == "" {
-		return "", ""
-	}
-	return device + ":" + number, cookie
-}
-
-// BootID identifies the boot that the node is in, see random(4).
-func BootID() (string, error) {
+// bootID identifies the boot that the node is in, see random(4).
+func bootID() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("read the node's boot id: %w", err)
@@ -127,30 +111,15 @@ func IsOwn(path string) (bool, error) {
 	return home == other, err
 }
 
-// inode is a file's device and inode number.
-type inode struct{ device, number uint64 }
-
-func (i inode) String() string { return fmt.Sprintf("%d:%d", i.device, i.number) }
-
-func inodeAt(path string) (inode, error) {
+// inodeAt returns the "DEVICE:INODE" of the file at path.
+func inodeAt(path string) (string, error) {
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return inode{}, pathError("stat", path, err)
-	}
-	return inode{uint64(st.Dev), st.Ino}, nil
-}
-
-func inodeOf(file int) (inode, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(file, &st); err != nil {
-		return inode{}, fmt.Errorf("stat a network namespace: %w", err)
-	}
-	return inode{uint64(st.Dev), st.Ino}, nil
-}
-
-func pathError(what, path string, err error) error {
+	err := unix.Stat(path, &st)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-		return fmt.Errorf("%w at %s", ErrNotExist, path)
+		return "", fmt.Errorf("%w at %s", ErrNotExist, path)
 	}
-	return fmt.Errorf("%s %s: %w", what, path, err)
+	if err != nil {
+		return "", fmt.Errorf("stat %s: %w", path, err)
+	}
+	return fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
 }

@@ -6,141 +6,102 @@
 package netns
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"syscall"
 
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// maxReply is more than the kernel puts into one datagram of a dump.
-	maxReply = 64 << 10
-	// maxDumps is how often a dump is tried again that a change interrupted.
-	maxDumps = 10
-)
-
-// errInterrupted says that a dump is not consistent: NLM_F_DUMP_INTR.
-var errInterrupted = errors.New("the tables changed while they were listed")
-
-// order is the byte order of netlink(7): the machine's own.
-var order = binary.NativeEndian
+// maxDumps is how often a dump is tried again that a change interrupted.
+const maxDumps = 10
 
 // Request sends one rtnetlink(7) message and returns the bodies of the
 // messages that the kernel answers with. kind is an RTM_ constant, flags are
 // NLM_F_ constants, of which one must make the kernel answer: NLM_F_ACK or
 // NLM_F_DUMP. What the kernel refuses is returned as a unix.Errno.
+//
+// Routes are passed as raw messages because they must go back exactly as they
+// were: netlink.Route lacks RTA_PREF, the expiry and the id of a nexthop object.
 func (n *Netns) Request(kind uint16, flags int, body []byte) ([][]byte, error) {
 	for try := 1; ; try++ {
-		replies, err := n.exchange(kind, flags, body)
-		if !errors.Is(err, errInterrupted) || try == maxDumps {
+		request := nl.NewNetlinkRequest(int(kind), flags)
+		request.Sockets = n.sockets
+		request.AddRawData(body)
+		replies, err := request.Execute(unix.NETLINK_ROUTE, 0)
+		if !errors.Is(err, nl.ErrDumpInterrupted) || try == maxDumps {
 			return replies, err
 		}
 	}
 }
 
-// Watch starts to collect what Replacements returns.
-func (n *Netns) Watch() error {
-	if n.watch >= 0 {
-		return nil
-	}
-	socket, err := visit(n.file, unix.Setns)
+// Present returns those of names that an interface has, as its name or as an
+// alternative one.
+func (n *Netns) Present(names []string) ([]string, error) {
+	links, err := n.links.LinkList()
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("list the pod's interfaces: %w", err)
 	}
-	groups := uint32(1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1))
-	if err := unix.Bind(socket, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
-		_ = unix.Close(socket)
-		return os.NewSyscallError("bind", err)
-	}
-	n.watch = socket
-	return nil
-}
-
-// Replacements returns the bodies of the RTM_NEWROUTE messages about routes
-// that have replaced others (NLM_F_REPLACE) since Watch or since the last call.
-// When too many routes have changed, the kernel drops messages.
-func (n *Netns) Replacements() ([][]byte, error) {
-	var found [][]byte
-	for {
-		messages, err := n.receive(n.watch, unix.MSG_DONTWAIT)
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			return found, nil
-		case errors.Is(err, unix.ENOBUFS): // messages were dropped
-			continue
-		case err != nil:
-			return nil, err
-		}
-		for _, m := range messages {
-			if m.Header.Type == unix.RTM_NEWROUTE && m.Header.Flags&unix.NLM_F_REPLACE != 0 {
-				found = append(found, slices.Clone(m.Data))
+	var present []string
+	for _, link := range links {
+		for _, name := range append(link.Attrs().AltNames, link.Attrs().Name) {
+			if slices.Contains(names, name) {
+				present = append(present, name)
 			}
 		}
 	}
+	return present, nil
 }
 
-func (n *Netns) exchange(kind uint16, flags int, body []byte) ([][]byte, error) {
-	n.seq++
-	message := make([]byte, unix.SizeofNlMsghdr+len(body))
-	order.PutUint32(message, uint32(len(message)))
-	order.PutUint16(message[4:], kind)
-	order.PutUint16(message[6:], uint16(unix.NLM_F_REQUEST|flags))
-	order.PutUint32(message[8:], n.seq)
-	copy(message[unix.SizeofNlMsghdr:], body)
-	if err := unix.Sendto(n.socket, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, os.NewSyscallError("sendto", err)
+// LinkName returns the name of the interface with an index. It returns
+// unix.ENODEV when there is none.
+func (n *Netns) LinkName(index int) (string, error) {
+	link, err := n.links.LinkByIndex(index)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		err = unix.ENODEV
 	}
-	var replies [][]byte
-	var interrupted error
+	if err != nil {
+		return "", fmt.Errorf("look up interface %d of the pod: %w", index, err)
+	}
+	return link.Attrs().Name, nil
+}
+
+// Replacements returns the bodies of the RTM_NEWROUTE messages about routes
+// that have replaced others (NLM_F_REPLACE) since the last call; the first call
+// only starts to collect them. When too many routes have changed, the kernel
+// drops messages.
+func (n *Netns) Replacements() ([][]byte, error) {
+	if n.watch == nil {
+		return nil, visit(n.file, unix.Setns, func() (err error) {
+			n.watch, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+			return err
+		})
+	}
+	var found [][]byte
 	for {
-		messages, err := n.receive(n.socket, 0)
+		// NetlinkSocket.Receive would wait for the next change.
+		buffer := make([]byte, nl.RECEIVE_BUFFER_SIZE)
+		size, _, err := unix.Recvfrom(n.watch.GetFd(), buffer, unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return found, nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ENOBUFS): // messages were dropped
+			continue
+		case err != nil:
+			return nil, os.NewSyscallError("recvfrom", err)
+		}
+		messages, err := syscall.ParseNetlinkMessage(buffer[:size])
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range messages {
-			if m.Header.Seq != n.seq {
-				continue // what is left of a request that failed half-way
+			if m.Header.Type == unix.RTM_NEWROUTE && m.Header.Flags&unix.NLM_F_REPLACE != 0 {
+				found = append(found, m.Data)
 			}
-			if m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
-				interrupted = errInterrupted
-			}
-			switch m.Header.Type {
-			case unix.NLMSG_ERROR:
-				return replies, errorOf(m)
-			case unix.NLMSG_DONE:
-				return replies, errors.Join(errorOf(m), interrupted)
-			}
-			replies = append(replies, slices.Clone(m.Data))
 		}
 	}
-}
-
-func (n *Netns) receive(socket, flags int) ([]syscall.NetlinkMessage, error) {
-	size, err := ignoringEINTR(func() (int, error) {
-		size, _, err := unix.Recvfrom(socket, n.buffer[:], flags|unix.MSG_TRUNC)
-		return size, err
-	})
-	if err != nil {
-		return nil, os.NewSyscallError("recvfrom", err)
-	}
-	if size > len(n.buffer) {
-		return nil, fmt.Errorf("a netlink reply of %d bytes is too long", size)
-	}
-	return syscall.ParseNetlinkMessage(n.buffer[:size])
-}
-
-// errorOf returns the error that an NLMSG_ERROR or NLMSG_DONE message carries,
-// nil for an acknowledgement.
-func errorOf(m syscall.NetlinkMessage) error {
-	if len(m.Data) < 4 {
-		return nil
-	}
-	if code := int32(order.Uint32(m.Data)); code != 0 {
-		return unix.Errno(-code)
-	}
-	return nil
 }

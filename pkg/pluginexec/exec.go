@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -166,6 +167,7 @@ func (e *Exec) acquireGuard() (Guard, *os.File, error) {
 // files of other guards that have come with this process. What lies between
 // is closed in the plugin.
 func withGuard(files []uintptr, inherited *os.File) []uintptr {
+	files = slices.Grow(files, guardFD+1-len(files)) // at once: each size on the way there would touch new memory
 	for len(files) < guardFD {
 		files = append(files, ^uintptr(0))
 	}

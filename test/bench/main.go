@@ -40,9 +40,9 @@ func main() {
 	b := &bench{}
 	quick := flag.Bool("quick", false, "fewer runs")
 	jsonFile := flag.String("json", "", "write the table to this `FILE`, too")
-	flag.StringVar(&b.bin, "bin", "", "folder of floor, noop and spawn")
+	flag.StringVar(&b.bin, "bin", "", "directory of floor, like2017, noop and spawn")
 	flag.StringVar(&b.multus, "multus", "", "the multus to measure")
-	flag.StringVar(&b.plugins, "plugins", "", "folder of the reference plugins")
+	flag.StringVar(&b.plugins, "plugins", "", "directory of the reference plugins")
 	flag.Parse()
 	b.rounds = 160
 	if *quick {
@@ -69,7 +69,7 @@ func (b *bench) all() error {
 	if err := prepare(); err != nil {
 		return err
 	}
-	for _, part := range []func() error{b.verbs, b.growth, b.variants, b.records, b.concurrency, b.realPod} {
+	for _, part := range []func() error{b.verbs, b.shape, b.growth, b.variants, b.records, b.concurrency, b.realPod} {
 		if err := part(); err != nil {
 			return err
 		}

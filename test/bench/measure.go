@@ -83,8 +83,13 @@ func (b *bench) ratio(name, figure string, above, below []cost, of func(cost) ti
 	for i := range above {
 		ratios[i] = float64(of(above[i])) / float64(max(of(below[i]), time.Microsecond))
 	}
-	low, median, high := quartiles(ratios)
-	b.rows = append(b.rows, row{name, median, low, high, "x", figure})
+	b.median(name, figure, "x", ratios)
+}
+
+// median adds a row for values that were measured many times.
+func (b *bench) median(name, figure, unit string, values []float64) {
+	low, median, high := quartiles(values)
+	b.rows = append(b.rows, row{name, median, low, high, unit, figure})
 }
 
 func cpu(c cost) time.Duration  { return c.cpu }

@@ -57,12 +57,8 @@ func (b *bench) verbs() error {
 	above, below := map[string][]cost{}, map[string][]cost{}
 	var rss []float64
 	for range rounds("verbs", b.rounds) {
-		for _, verb := range []string{"ADD", "CHECK", "STATUS", "DEL", "VERSION"} {
-			delegates := 3
-			if verb == "VERSION" {
-				delegates = 0
-			}
-			floor, err := b.sum(b.floor(verb, delegates)...)
+		for _, verb := range []string{"ADD", "CHECK", "STATUS", "DEL"} {
+			floor, err := b.sum(b.floor(verb, 3)...)
 			if err != nil {
 				return err
 			}
@@ -83,9 +79,7 @@ func (b *bench) verbs() error {
 		b.ratio(verb+", CPU over the floor", "", above[verb], below[verb], cpu)
 		b.ratio(verb+", time over the floor", "", above[verb], below[verb], wall)
 	}
-	b.ratio("VERSION, CPU over an empty plugin", "", above["VERSION"], below["VERSION"], cpu)
-	low, median, high := quartiles(rss)
-	b.rows = append(b.rows, row{"peak memory of an ADD (RSS)", median, low, high, "MB", "<= 6"})
+	b.median("peak memory of an ADD (RSS)", "<= 6", "MB", rss)
 	info, err := os.Stat(b.multus)
 	if err != nil {
 		return err
@@ -96,29 +90,20 @@ func (b *bench) verbs() error {
 
 // growth fits lines through the cost of 1 to 64 delegates.
 func (b *bench) growth() error {
-	var slopes, straight []float64
+	var straight []float64
 	for range rounds("1 to 64 delegates", max(b.rounds/10, 3)) {
-		var x, y, bare []float64
+		var x, y []float64
 		for n := 1; n <= 64; n *= 2 {
 			c, err := b.sum(b.call("ADD", noops(n)), b.call("DEL", noops(n)))
 			if err != nil {
 				return err
 			}
-			s, err := b.sum(b.noops(n), b.noops(n))
-			if err != nil {
-				return err
-			}
-			x, y, bare = append(x, float64(n)), append(y, float64(c.cpu)), append(bare, float64(s.cpu))
+			x, y = append(x, float64(n)), append(y, float64(c.cpu))
 		}
 		intercept, slope := line(x, y)
-		_, bareSlope := line(x, bare)
-		slopes = append(slopes, slope/bareSlope)
 		straight = append(straight, y[len(y)-1]/(intercept+64*slope))
 	}
-	low, median, high := quartiles(slopes)
-	b.rows = append(b.rows, row{"one more delegate, CPU over a bare spawn", median, low, high, "x", "<= 1.25"})
-	low, median, high = quartiles(straight)
-	b.rows = append(b.rows, row{"64 delegates, CPU over the fitted line", median, low, high, "x", "1: straight"})
+	b.median("64 delegates, CPU over the fitted line", "1: straight", "x", straight)
 	return nil
 }
 
@@ -201,8 +186,7 @@ func (b *bench) records() error {
 		}
 		each = append(each, float64(c.cpu)/many/(float64(noop.cpu)/20))
 	}
-	low, median, high := quartiles(each)
-	b.rows = append(b.rows, row{"GC over 10,000 records, each, over a bare spawn", median, low, high, "x", ""})
+	b.median("GC over 10,000 records, each, over a bare spawn", "", "x", each)
 	return nil
 }
 
@@ -290,10 +274,8 @@ func (b *bench) realPod() error {
 		}
 	}
 	for _, verb := range []string{"ADD", "DEL"} {
-		low, median, high := quartiles(shares[verb])
-		b.rows = append(b.rows, row{"own share of a real pod's " + verb + ", CPU", median, low, high, "%", "<= 5"})
-		low, median, high = quartiles(empty[verb])
-		b.rows = append(b.rows, row{"the same, of an empty plugin in its place", median, low, high, "%", ""})
+		b.median("own share of a real pod's "+verb+", CPU", "<= 5", "%", shares[verb])
+		b.median("the same, of an empty plugin in its place", "", "%", empty[verb])
 	}
 	return nil
 }

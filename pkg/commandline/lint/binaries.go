@@ -28,6 +28,17 @@ const answerTime = 5 * time.Second
 // maxSaid is how much, in bytes, of what a failing plugin says is quoted.
 const maxSaid = 1 << 10
 
+// Versions returns the versions of the CNI spec that a plugin supports, found by
+// its type in the directories of path. It runs the plugin's VERSION, and kills it
+// when it takes longer than a few seconds.
+func Versions(kind string, path []string) ([]string, error) {
+	file, err := find(kind, path)
+	if err != nil {
+		return nil, err
+	}
+	return versionsOf(file, answerTime)
+}
+
 // binaries checks that every plugin can be found and run, and supports the
 // version of the CNI spec with which it will be called.
 func (l *linter) binaries(units []*unit) {
@@ -57,9 +68,6 @@ func (l *linter) anyDirectory() bool {
 func (l *linter) find(u *unit) {
 	path, err := find(u.kind, l.path)
 	what := fmt.Sprintf("names %q", u.kind)
-	if u.implied {
-		what = fmt.Sprintf("is left out, which means %q", u.kind)
-	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		l.report(u.problem(u.field, u.pos, "%s, and %v: make it executable (chmod +x)", what, err), false)
@@ -73,8 +81,13 @@ func (l *linter) find(u *unit) {
 		return
 	}
 	supported, err := l.ask(path)
+	if errors.Is(err, fs.ErrNotExist) { // the file does exist, see ENOENT in execve(2)
+		l.warn(u.problem(u.field, u.pos, "%s, and %s cannot run here: the loader that it is linked with, or its interpreter, does not exist; "+
+			"on a node that lacks it too, install a statically linked release", what, path))
+		return
+	}
 	if err != nil {
-		l.report(u.problem(u.field, u.pos, "%s, and %s does not answer VERSION: %v", what, path, err), true)
+		l.warn(u.problem(u.field, u.pos, "%s, and %s does not answer VERSION: %v", what, path, err))
 		return
 	}
 	l.compare(u, what, path, supported)

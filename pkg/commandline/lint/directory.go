@@ -36,10 +36,13 @@ func readable(name string) bool {
 // Unread explains why a runtime would not read a conf of that name in a
 // directory: it reads the first file by name, and only those with certain
 // extensions. It returns "" when the runtime would read it, and for a
-// directory that does not exist.
+// directory that does not exist; dir may be "" for none.
 func Unread(dir, name string) (reason string, err error) {
 	if !readable(name) {
 		return fmt.Sprintf("runtimes read only names that end in .conf, .conflist or .json: rename %s", name), nil
+	}
+	if dir == "" {
+		return "", nil
 	}
 	confs, err := Confs(dir)
 	if errors.Is(err, fs.ErrNotExist) {

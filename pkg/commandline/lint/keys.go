@@ -12,90 +12,117 @@ import (
 	"multus-cni/pkg/rawjson"
 )
 
-// vocabulary is the keys that are known in one place.
-type vocabulary struct {
-	exact []string // read by multus and runtimes: letter by letter
-	loose []string // read by the reference plugins: small and capital letters are the same
+func confKeys() []string {
+	return strings.Fields("name type cniVersion delegates cniDir logFile logLevel capabilities runtimeConfig prevResult " +
+		"cni.dev/valid-attachments cni.dev/attachments args")
 }
 
-func confKeys() vocabulary {
-	return vocabulary{exact: strings.Fields("name type cniVersion delegates cniDir logFile logLevel capabilities runtimeConfig prevResult " +
-		"cni.dev/valid-attachments cni.dev/attachments args ipam dns")}
+func listKeys() []string {
+	return strings.Fields("name cniVersion cniVersions disableCheck disableGC loadOnlyInlinedPlugins plugins")
 }
 
-func listKeys() vocabulary {
-	return vocabulary{exact: strings.Fields("name cniVersion cniVersions disableCheck disableGC loadOnlyInlinedPlugins plugins")}
+func listDelegateKeys() []string {
+	return strings.Fields("name cniVersion cniVersions disableCheck disableGC loadOnlyInlinedPlugins plugins masterplugin ifname")
 }
 
-func listDelegateKeys() vocabulary {
-	return vocabulary{exact: strings.Fields("name cniVersion cniVersions disableCheck disableGC plugins masterplugin ifname")}
+// pluginKeys are the keys of a plugin that multus reads or writes. The other
+// keys of the CNI spec are not among them: plugins may read these whatever the
+// case of their letters.
+func pluginKeys() []string {
+	return strings.Fields("name type cniVersion capabilities runtimeConfig prevResult args masterplugin ifname plugins")
 }
 
-func pluginKeys() vocabulary {
-	return vocabulary{
-		exact: strings.Fields("name type cniVersion capabilities runtimeConfig prevResult args masterplugin ifname plugins"),
-		loose: strings.Fields("ipam dns ipMasq"),
+// upstreamAdvice returns what to do with a key of Kubernetes Multus, "" for a
+// key that is none.
+func upstreamAdvice(key string) string {
+	const (
+		networks = `write the confs of these networks into "delegates", the cluster's with "masterplugin": true`
+		noServer = "every pod gets all delegates, and no API server is asked: remove it"
+		wait     = `install the conf when the primary's plugin is ready, see "multus ready"`
+		log      = "warnings go to stderr, and logFile and logLevel say what else is logged: remove it"
+		path     = "plugins are found where the runtime looks for them: remove it"
+		retry    = "a DEL that fails says so, and runtimes try it again: remove it"
+		daemon   = "there is no daemon to configure: remove it"
+	)
+	switch strings.ToLower(key) { // upstream reads its keys whatever the case of their letters
+	case "clusternetwork", "defaultnetworks", "multusmastercni", "auxiliarycnichainname":
+		return networks
+	case "kubeconfig", "systemnamespaces", "multusnamespace", "namespaceisolation", "globalnamespaces", "confdir", "pernodecertificate":
+		return noServer
+	case "readinessindicatorfile":
+		return wait
+	case "logtostderr", "logoptions":
+		return log
+	case "bindir":
+		return path
+	case "retrydeleteonerror":
+		return retry
+	case "cniconfigdir", "multusautoconfigdir", "multusconfigfile", "forcecniversion", "overridenetworkname", "chrootdir",
+		"daemonsocketdir", "socketdir", "metricsport":
+		return daemon
 	}
+	return ""
 }
 
-// referenceKeys are those of the plugins by the CNI project and of flannel.
-func referenceKeys() []string {
-	return strings.Fields(`address addresses allmulti backend bandwidth bcqueuelen bridge conditionsV4 conditionsV6
-		daemonSocketPath dataDir delegate device deviceID disableContainerInterface egressBurst egressRate enabledad
-		endpointMacPrefix externalSetMarkChain firewalldZone forceAddress gateway group hairpinMode ingressBurst
-		ingressPolicy ingressRate ipMasqBackend iptablesAdminChainName isDefaultGateway isGateway kernelpath
-		linkInContainer mac macspoofchk markMasqBit masqAll master mode mtu multiQueue owner pciBusID portIsolation
-		preserveDefaultVlan priority promisc promiscMode provide rangeEnd rangeStart ranges request resolvConf routes
-		selinuxContext skipDefault snat subnet subnetFile sysctl table txQLen vlan vlanId vlanTrunk
-		vrfname`)
-}
-
-// isReference reports whether a type is one of these plugins.
-func isReference(kind string) bool {
-	return slices.Contains(strings.Fields(`bandwidth bridge dhcp dummy firewall flannel host-device host-local ipvlan
-		loopback macvlan portmap ptp sbr static tap tuning vlan vrf`), kind)
-}
-
-// keys warns of keys that are not known and look like one that is.
+// keys warns of keys that nobody reads: of all beside multus's own where only
+// multus reads, and of misspelt ones where a plugin reads too.
 func (l *linter) keys(conf *netconf.Conf, units []*unit) {
-	l.misspelt(conf.Members, -1, "", confKeys())
+	l.unknown(l.upstream(conf.Members), -1, confKeys(), "is an unknown key: multus ignores it; what is for a plugin belongs into its delegate")
 	for i, d := range conf.Delegates {
 		if d.List {
-			l.misspelt(d.Members, i, "", listDelegateKeys())
+			l.unknown(d.Members, i, listDelegateKeys(), "is an unknown key of a list: multus ignores it; what is for a plugin belongs into \"plugins\"")
 		}
 	}
 	for _, u := range units {
-		known := pluginKeys()
-		if isReference(u.kind) {
-			known.loose = append(known.loose, referenceKeys()...)
+		for _, m := range u.object {
+			if word := meant(u.object, m.Key, pluginKeys()); word != "" {
+				l.warn(u.problem(m.Key, m.Pos, "is an unknown key; did you mean %q?", word))
+			}
 		}
-		l.misspelt(u.object, u.delegate, u.owner().kind, known)
 	}
 }
 
-func (l *linter) misspelt(object rawjson.Object, delegate int, kind string, known vocabulary) {
-	for _, m := range object {
-		if word := known.meant(m.Key); word != "" && object.Get(word) == nil {
-			l.report(netconf.Problem{
-				Delegate: delegate, Type: kind, Field: m.Key, Pos: m.Pos, Msg: `is an unknown key; did you mean "` + word + `"?`,
-			}, true)
+// upstream warns of the keys of Kubernetes Multus, and returns the others.
+func (l *linter) upstream(members rawjson.Object) (others rawjson.Object) {
+	found := false
+	for _, m := range members {
+		advice := upstreamAdvice(m.Key)
+		if advice == "" {
+			others = append(others, m)
+			continue
 		}
+		if !found {
+			l.warn(netconf.Problem{Delegate: -1, Pos: m.Pos, Msg: "this is a conf of Kubernetes Multus: here every pod gets all delegates, " +
+				`the primary is the delegate with "masterplugin": true, and the others get net0, net1, ...; see doc/migration.md`})
+			found = true
+		}
+		l.warn(netconf.Problem{Delegate: -1, Field: m.Key, Pos: m.Pos, Msg: "has no effect: " + advice})
+	}
+	return others
+}
+
+// unknown warns of all keys that are not known.
+func (l *linter) unknown(object rawjson.Object, delegate int, known []string, msg string) {
+	for _, m := range object {
+		if slices.Contains(known, m.Key) {
+			continue
+		}
+		p := netconf.Problem{Delegate: delegate, Field: m.Key, Pos: m.Pos, Msg: msg}
+		if word := meant(object, m.Key, known); word != "" {
+			p.Msg = `is an unknown key; did you mean "` + word + `"?`
+		}
+		l.warn(p)
 	}
 }
 
 // meant returns the known key that an unknown one looks like, "" for one that
-// is known or looks like none.
-func (v vocabulary) meant(key string) string {
-	if slices.Contains(v.exact, key) {
+// is known or looks like none that is missing.
+func meant(object rawjson.Object, key string, known []string) string {
+	if slices.Contains(known, key) {
 		return ""
 	}
-	for _, word := range v.loose {
-		if strings.EqualFold(word, key) {
-			return ""
-		}
-	}
-	for _, word := range slices.Concat(v.exact, v.loose) {
-		if near(word, key) {
+	for _, word := range known {
+		if near(word, key) && object.Get(word) == nil {
 			return word
 		}
 	}
@@ -103,20 +130,19 @@ func (v vocabulary) meant(key string) string {
 }
 
 // near reports whether two words differ so little that one may be the other
-// misspelt: capital letters, hyphens and underscores, one letter that is
-// wrong, missing, too many or swapped with the next, in long words two.
+// misspelt: in capital letters, hyphens and underscores, and in one letter that
+// is wrong, missing, too many or swapped with the next.
 func near(a, b string) bool {
-	if a, b = fold(a), fold(b); a == b {
-		return true
+	a, b = fold(a), fold(b)
+	shorter := min(len(a), len(b))
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
-	allowed := 0
-	switch shorter := min(len(a), len(b)); {
-	case shorter >= 9:
-		allowed = 2
-	case shorter >= 4:
-		allowed = 1
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
-	return distance(a, b) <= allowed
+	swapped := len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
+	return a == b || shorter >= 4 && (swapped || len(a) <= 1 && len(b) <= 1)
 }
 
 func fold(word string) string {
@@ -126,30 +152,4 @@ func fold(word string) string {
 		}
 		return unicode.ToLower(r)
 	}, word)
-}
-
-// distance is the number of letters to change, insert, drop or swap with the
-// next one to get from a to b (optimal string alignment).
-func distance(a, b string) int {
-	d := make([][]int, len(a)+1)
-	for i := range d {
-		d[i] = make([]int, len(b)+1)
-		d[i][0] = i
-	}
-	for j := range d[0] {
-		d[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			changed := d[i-1][j-1]
-			if a[i-1] != b[j-1] {
-				changed++
-			}
-			d[i][j] = min(changed, d[i-1][j]+1, d[i][j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
-			}
-		}
-	}
-	return d[len(a)][len(b)]
 }

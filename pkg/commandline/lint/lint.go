@@ -4,9 +4,9 @@
 // Package lint finds mistakes in a conf before a pod does: all of them at
 // once, and each with its place in the file.
 //
-// It knows what multus refuses, and the mistakes with the reference plugins
-// that keep pods from working. What else a delegate wants is known to nobody
-// but its plugin.
+// It knows what multus refuses, and what several delegates do to each other.
+// What a delegate wants is known to nobody but its plugin, with a few
+// exceptions: mistakes that are made often and that no plugin reports.
 package lint
 
 import (
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"multus-cni/pkg/netconf"
@@ -62,7 +63,8 @@ type linter struct {
 // Check looks at the text of a conf file. The extension of its name decides, as
 // it does for a runtime, whether it is a list of plugins or a single one.
 // Plugins are looked for in the directories of path, and those that exist are
-// asked for their VERSION.
+// asked for their VERSION. When path is nil nothing is asked of this machine:
+// no plugin, and not whether links and directories exist.
 func Check(name string, text []byte, path []string) *Report {
 	l := &linter{text: text, path: path}
 	conf := l.file(name)
@@ -102,20 +104,6 @@ func (l *linter) file(name string) *netconf.Conf {
 	return conf
 }
 
-// repaired returns the file as JSON. Comments and the like are reported and
-// left out, so that the rest can be checked too, at the positions that it has.
-func (l *linter) repaired() (text []byte, ok bool) {
-	text, mistakes, err := rawjson.Repair(l.text)
-	var fatal *rawjson.SyntaxError
-	if errors.As(err, &fatal) {
-		mistakes = append(mistakes, fatal)
-	}
-	for _, m := range mistakes {
-		l.fault(m.Pos, "", "%s", m.Msg)
-	}
-	return text, fatal == nil
-}
-
 // isList reports whether a file is meant as a list of plugins, and adds a
 // finding when its name says otherwise.
 func (l *linter) isList(name string, top rawjson.Object) bool {
@@ -140,13 +128,35 @@ func (l *linter) isOurs(top rawjson.Object) bool {
 	switch kind := str(m); {
 	case m == nil:
 		l.fault(0, "type", `is missing: write "type": "multus", it names the binary that the runtime calls`)
-	case kind != "multus" && top.Get("delegates") == nil:
+	case l.isMultus(kind):
+	case top.Get("delegates") == nil:
 		l.fault(m.Pos, "type", "is %s: this is not a conf of multus", short(m.Value))
 		return false
-	case kind != "multus":
+	default:
 		l.fault(m.Pos, "type", `must be "multus", the binary that the runtime calls, not %s`, short(m.Value))
 	}
 	return true
+}
+
+// isMultus reports whether a type means this multus: by its usual name, or by
+// another name of the same file.
+func (l *linter) isMultus(kind string) bool {
+	if kind == "multus" {
+		return true
+	}
+	file, err := find(kind, l.path)
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return false
+	}
+	installed, _ := find("multus", l.path) // "" is no file
+	return slices.ContainsFunc([]string{installed, "/proc/self/exe"}, func(file string) bool {
+		other, err := os.Stat(file)
+		return err == nil && os.SameFile(info, other)
+	})
 }
 
 // planned returns the conf with its delegates as for an ADD of eth0.
@@ -174,11 +184,13 @@ func (l *linter) conf(conf *netconf.Conf) {
 	l.length(conf)
 	l.names(conf)
 	l.capabilities(conf)
-	l.flannels(units)
 	l.subnets(units)
 	l.keys(conf, units)
-	l.binaries(units)
-	l.directory(conf)
+	l.hints(conf, units)
+	if l.path != nil {
+		l.binaries(units)
+		l.directory(conf)
+	}
 }
 
 // length reports a network name that leaves no room for container ids in the
@@ -218,6 +230,8 @@ func (l *linter) add(err error) {
 func (l *linter) fault(pos int, field, format string, args ...any) {
 	l.report(netconf.Problem{Delegate: -1, Field: field, Pos: pos, Msg: fmt.Sprintf(format, args...)}, false)
 }
+
+func (l *linter) warn(p netconf.Problem) { l.report(p, true) }
 
 func (l *linter) report(p netconf.Problem, warning bool) {
 	f := Finding{Problem: p, Warning: warning}

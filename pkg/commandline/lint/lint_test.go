@@ -24,7 +24,8 @@ func TestNear(t *testing.T) {
 	}{
 		{"masterplugin", "masterPlugin", true},
 		{"masterplugin", "master_plugin", true},
-		{"masterplugin", "mastrplugni", true},
+		{"masterplugin", "mastrplugin", true},
+		{"masterplugin", "mastrplugni", false},
 		{"cniVersion", "cni-version", true},
 		{"type", "tpye", true},
 		{"routes", "route", true},
@@ -88,7 +89,7 @@ func TestUnread(t *testing.T) {
 
 // What multus refuses only with the names of one attachment is found before.
 func TestCheckKnowsTheNamesOfAPod(t *testing.T) {
-	const conf = `{"name": %q, "type": "multus", "delegates": [{"type": "ptp", "masterplugin": true}, {"type": "ptp", "ifname": %q}]}`
+	const conf = `{"name": %q, "type": "multus", "delegates": [{"type": "strange", "masterplugin": true}, {"type": "ptp", "ifname": %q}]}`
 	for _, test := range []struct{ name, ifname, want string }{
 		{"n", "data0", ""},
 		{strings.Repeat("n", netconf.MaxNameLength), "data0", ""},

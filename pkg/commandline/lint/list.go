@@ -20,7 +20,7 @@ func (l *linter) fromList(top rawjson.Object) (own rawjson.Object, pos int) {
 	if top.Get("name") == nil {
 		l.fault(0, "name", "is missing: give the network one")
 	}
-	l.misspelt(top, -1, "", listKeys())
+	l.unknown(top, -1, listKeys(), "is an unknown key of a list: runtimes ignore it")
 	plugins := top.Get("plugins")
 	list, err := rawjson.Elements(plugins.Value, plugins.Pos)
 	if err != nil {
@@ -37,8 +37,12 @@ func (l *linter) fromList(top rawjson.Object) (own rawjson.Object, pos int) {
 		switch kind := plugin.Get("type"); {
 		case kind == nil:
 			l.fault(m.Pos, "plugins", `has no "type" at index %d: name the plugin's binary`, i)
-		case str(kind) != "multus":
-			l.find(&unit{delegate: -1, kind: str(kind), pos: kind.Pos, field: "type", version: str(inherited.Get("cniVersion"))})
+		case !l.isMultus(str(kind)):
+			u := &unit{delegate: -1, kind: str(kind), pos: kind.Pos, field: "type", version: str(inherited.Get("cniVersion")), object: plugin}
+			l.portmap(u)
+			if l.path != nil {
+				l.find(u)
+			}
 		case own != nil:
 			l.fault(kind.Pos, "plugins", "holds multus twice: it can attach a pod once; put all networks into one list of delegates")
 		default:

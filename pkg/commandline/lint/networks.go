@@ -4,10 +4,8 @@
 package lint
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 
 	"multus-cni/pkg/netconf"
 	"multus-cni/pkg/rawjson"
@@ -16,32 +14,29 @@ import (
 // names warns of delegates whose networks have one name. host-local and the
 // ipMasq rules of ptp and bridge keep their account by it.
 func (l *linter) names(conf *netconf.Conf) {
-	for i := range conf.Delegates {
-		for j := range i {
-			own, other := i, j
-			if conf.Delegates[i].Name != conf.Delegates[j].Name {
-				continue
-			}
-			name := conf.Delegates[own].Members.Get("name")
-			if name == nil { // then it may be the other one that spells it out
-				own, other, name = j, i, conf.Delegates[j].Members.Get("name")
-			}
-			if name != nil {
-				l.sameName(&conf.Delegates[own], own, other, name.Pos)
-				break
-			}
+	first := map[string]int{}
+	for own, d := range conf.Delegates {
+		other, taken := first[d.Name]
+		if !taken {
+			first[d.Name] = own
+			continue
 		}
+		name := d.Members.Get("name")
+		if name == nil { // then it may be the other one that spells it out
+			own, other = other, own
+			name = conf.Delegates[own].Members.Get("name")
+		}
+		if name == nil {
+			continue
+		}
+		p := netconf.Problem{Delegate: own, Field: "name", Pos: name.Pos, Msg: fmt.Sprintf(
+			"%q is the name of delegate %d too: they would remove each other's ipMasq rules and share host-local's account; "+
+				"give each its own name, or leave it out", d.Name, other)}
+		if d := conf.Delegates[own]; !d.List && len(d.Plugins) > 0 {
+			p.Type = d.Plugins[0].Type
+		}
+		l.warn(p)
 	}
-}
-
-func (l *linter) sameName(d *netconf.Delegate, own, other, pos int) {
-	p := netconf.Problem{Delegate: own, Field: "name", Pos: pos, Msg: fmt.Sprintf(
-		"%q is the name of delegate %d too: they would remove each other's ipMasq rules and share host-local's account; "+
-			"give each its own name, or leave it out", d.Name, other)}
-	if !d.List && len(d.Plugins) > 0 {
-		p.Type = d.Plugins[0].Type
-	}
-	l.report(p, true)
 }
 
 // capabilities warns of those that a delegate declares and the conf does not,
@@ -57,41 +52,22 @@ func (l *linter) capabilities(conf *netconf.Conf) {
 				}
 				used[c.Key] = true
 				if m := declared.Get(c.Key); m == nil || string(m.Value) != "true" {
-					l.report(netconf.Problem{
+					l.warn(netconf.Problem{
 						Delegate: i, Type: p.Type, Field: "capabilities." + c.Key, Pos: c.Pos,
 						Msg: `never reaches the plugin: runtimes send it only to a conf that declares it; write "capabilities": {"` +
 							c.Key + `": true} beside "delegates" too`,
-					}, true)
+					})
 				}
 			}
 		}
 	}
 	for _, c := range declared {
 		if string(c.Value) == "true" && !used[c.Key] {
-			l.report(netconf.Problem{
+			l.warn(netconf.Problem{
 				Delegate: -1, Field: "capabilities." + c.Key, Pos: c.Pos,
 				Msg: "is passed to no delegate: declare it in the delegate that it is for",
-			}, true)
+			})
 		}
-	}
-}
-
-// flannels warns of flannels that keep their data in one directory: it is
-// kept by container id, so that the second overwrites the first.
-func (l *linter) flannels(units []*unit) {
-	first := map[string]*unit{}
-	for _, u := range units {
-		if u.kind != "flannel" {
-			continue
-		}
-		dir := filepath.Clean(cmp.Or(str(u.object.Get("dataDir")), "/var/lib/cni/flannel"))
-		other, shared := first[dir]
-		if !shared {
-			first[dir] = u
-			continue
-		}
-		l.report(u.problem("dataDir", u.pos, "is %s, as it is for the flannel of delegate %d: "+
-			"one would overwrite what the other must know to clean up; give each its own", dir, other.delegate), true)
 	}
 }
 
@@ -116,9 +92,9 @@ func (l *linter) subnets(units []*unit) {
 		for _, p := range l.pools(u) {
 			for _, other := range pools {
 				if p.account != other.account && p.first.Compare(other.last) <= 0 && other.first.Compare(p.last) <= 0 {
-					l.report(u.problem(p.field, p.pos, "%s overlaps %s of delegate %d, which has another name: both would give out "+
+					l.warn(u.problem(p.field, p.pos, "%s overlaps %s of delegate %d, which has another name: both would give out "+
 						"the same address; use another subnet, or keep them apart with rangeStart and rangeEnd",
-						p.subnet, other.subnet, other.delegate), true)
+						p.subnet, other.subnet, other.delegate))
 					break
 				}
 			}
@@ -129,7 +105,7 @@ func (l *linter) subnets(units []*unit) {
 
 // pools reads the ranges of one host-local plugin.
 func (l *linter) pools(u *unit) []pool {
-	account := cmp.Or(str(u.object.Get("dataDir")), "/var/lib/cni/networks") + "/" + u.network
+	account := str(u.object.Get("dataDir")) + "/" + u.network
 	var pools []pool
 	read := func(object rawjson.Object, field string) {
 		m := object.Get("subnet")

@@ -19,10 +19,9 @@ type unit struct {
 	kind      string // its type
 	field     string // where the type stands, as in "ipam.type"
 	pos       int    // of the type, or of the plugin that names none
-	implied   bool   // the conf names no type: the parent's plugin has a default
 	object    rawjson.Object
 	parent    *unit  // that starts it, nil for multus
-	version   string // of the CNI spec that it will be spoken to in
+	version   string // of the CNI spec that it will be called with
 	inherited bool   // multus chooses another version when this one is refused
 }
 
@@ -58,18 +57,11 @@ func (u *unit) children() []*unit {
 		}
 	}
 	add(u.child("ipam"))
-	delegate := u.child("delegate")
-	if u.kind == "flannel" && delegate == nil {
-		delegate = u.impliedChild("delegate", "bridge")
-	}
-	add(delegate)
+	add(u.child("delegate"))
 	if m := u.object.Get("delegates"); m != nil { // a multus inside multus
 		for i, inner := range elements(m) {
 			add(u.from(fmt.Sprintf("delegates[%d]", i), &inner))
 		}
-	}
-	if p := u.parent; p != nil && p.kind == "flannel" && u.object.Get("ipam") == nil && u.field != p.prefix()+"ipam.type" {
-		add(u.impliedChild("ipam", "host-local"))
 	}
 	return units
 }
@@ -91,14 +83,6 @@ func (u *unit) from(key string, m *rawjson.Member) *unit {
 	child.version = str(inner.Get("cniVersion"))
 	child.inherited = child.version == "" && u.kind == "multus"
 	return child
-}
-
-// impliedChild is the plugin that u runs where its conf names no other.
-func (u *unit) impliedChild(key, kind string) *unit {
-	return &unit{
-		delegate: u.delegate, network: u.network, parent: u, implied: true,
-		kind: kind, field: u.prefix() + key + ".type", pos: u.pos, object: object(u.object.Get(key)),
-	}
 }
 
 // prefix is what stands before the fields of the unit: "ipam." for an IPAM

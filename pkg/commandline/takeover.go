@@ -1,0 +1,147 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package commandline
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"multus-cni/pkg/commandline/lint"
+	"multus-cni/pkg/netconf"
+)
+
+// network is one network of a conf. IPAM plugins keep what they gave out by the
+// name.
+type network struct {
+	kind string // the type of its first plugin
+	name string
+}
+
+// predecessor is the conf that the runtime has read so far.
+type predecessor struct {
+	file     string
+	networks []network
+	source   *source
+	cniDirs  []string // where the records of its pods are, when it is one of multus
+}
+
+// takeOver compares the conf with the one that it takes the place of. It warns
+// of what new pods would lose, and returns an error when they could get
+// addresses that pods of today have.
+func (i *installation) takeOver(text []byte, conf *netconf.Conf) error {
+	old, err := i.predecessor()
+	if err != nil || old == nil {
+		return err
+	}
+	i.warnOfLosses(old, text, conf)
+	if i.drained || old.hasNoPods() {
+		return nil
+	}
+	return old.poolLost(conf)
+}
+
+// hasNoPods reports whether the records say so. A container that installs multus
+// on its node need not see their directory, so that a missing one says nothing.
+func (old *predecessor) hasNoPods() bool {
+	return len(old.cniDirs) > 0 && !slices.ContainsFunc(old.cniDirs, func(dir string) bool { return !exists(dir) }) &&
+		unattached(old.cniDirs) == nil
+}
+
+// predecessor returns nil where there is none, or none that a runtime could
+// use.
+func (i *installation) predecessor() (*predecessor, error) {
+	file := i.conf
+	if !i.named {
+		names, err := lint.Confs(filepath.Dir(i.conf))
+		if err != nil {
+			return nil, err
+		}
+		if len(names) == 0 {
+			return nil, nil
+		}
+		file = filepath.Join(filepath.Dir(i.conf), names[0])
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	old := &predecessor{file: filepath.Base(file), source: &source{}}
+	if json.Unmarshal(text, old.source) != nil || len(old.source.types()) == 0 {
+		return nil, nil
+	}
+	if dirs, ours, err := netconf.Own(text); err == nil && ours {
+		old.cniDirs = dirs
+		if conf := lint.Check(file, text, nil).Conf; conf != nil {
+			old.networks = networksOf(conf)
+		}
+		return old, nil
+	}
+	old.networks = []network{{old.source.list()[0].Type, old.source.Name}}
+	return old, nil
+}
+
+// networksOf returns the network of each delegate.
+func networksOf(conf *netconf.Conf) []network {
+	networks := make([]network, len(conf.Delegates))
+	for i, d := range conf.Delegates {
+		networks[i] = network{d.Plugins[0].Type, d.Name}
+	}
+	return networks
+}
+
+// poolLost returns an error when a plugin would go on under another network
+// name than that of its pods so far.
+func (old *predecessor) poolLost(conf *netconf.Conf) error {
+	networks := networksOf(conf)
+	for _, had := range old.networks {
+		if had.name == "" || slices.Contains(networks, had) {
+			continue
+		}
+		n := slices.IndexFunc(networks, func(now network) bool {
+			return now.kind == had.kind && !slices.Contains(old.networks, now)
+		})
+		if n < 0 {
+			continue
+		}
+		return fmt.Errorf("%s serves the pods of this node, and its %q has the network name %q; in delegate %d it is %q. "+
+			"IPAM plugins keep addresses by that name, so that new pods could get those of pods that run. "+
+			`Write "name": %q into delegate %d; or drain the node, then use --drained`,
+			old.file, had.kind, had.name, n, networks[n].name, had.name, n)
+	}
+	return nil
+}
+
+// warnOfLosses warns of plugins and capabilities that the conf has no more.
+func (i *installation) warnOfLosses(old *predecessor, text []byte, conf *netconf.Conf) {
+	now := &source{}
+	if err := json.Unmarshal(text, now); err != nil {
+		return // a conf without errors has the right types where it matters to anybody
+	}
+	declared := capabilitiesOf([]*source{now})
+	for _, name := range capabilitiesOf([]*source{old.source}) {
+		if !slices.Contains(declared, name) {
+			i.complain("warning: %s declares the capability %s, and this conf does not: runtimes would no longer send it", old.file, name)
+		}
+	}
+	if len(old.cniDirs) > 0 {
+		return // who changes the delegates of multus knows which ones
+	}
+	kinds := now.types()
+	for _, d := range conf.Delegates {
+		kinds = append(kinds, typesOf(&d)...)
+	}
+	for _, p := range old.source.list() {
+		if !slices.Contains(kinds, p.Type) {
+			i.complain("warning: %s runs %q, and no delegate of this conf does: new pods would go without it", old.file, p.Type)
+		}
+	}
+}

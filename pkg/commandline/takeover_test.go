@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package commandline
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"multus-cni/pkg/record"
+)
+
+// flannelUnder is a conf of multus with the flannel of flannelList.
+func flannelUnder(name, more string) string {
+	return fmt.Sprintf(`{"cniVersion": "0.3.1", "name": "multus", "type": "multus", %s
+	"delegates": [{"type": "macvlan"}, {"masterplugin": true, %s "plugins": [{"type": "flannel"}, {"type": "portmap", "capabilities": {"portMappings": true}}]}]}`,
+		more, name)
+}
+
+// What install says about the conf that was read first so far.
+func TestInstallComparesWithTheConfSoFar(t *testing.T) {
+	const (
+		declared  = `"capabilities": {"portMappings": true},`
+		noPortmap = `{"cniVersion": "0.3.1", "name": "cbr0", "type": "multus", "delegates": [{"type": "flannel", "masterplugin": true}]}`
+	)
+	for _, test := range []struct {
+		name, old, conf string
+		args            string
+		code            int
+		want            string // in the output, "" for no message of install's own
+	}{
+		{"the same network name", flannelList, flannelUnder(`"name": "cbr0",`, declared), "", exitOK, ""},
+		{"another network name", flannelList, flannelUnder("", declared), "", exitError,
+			`multus: nothing was installed: 90-old.conflist serves the pods of this node, and its "flannel" has the network name "cbr0"; ` +
+				`in delegate 1 it is "multus". IPAM plugins keep addresses by that name, so that new pods could get those of pods that run. ` +
+				`Write "name": "cbr0" into delegate 1; or drain the node, then use --drained`},
+		{"another network name on a drained node", flannelList, flannelUnder("", declared), "--drained", exitOK, ""},
+		{"another plugin", strings.Replace(flannelList, `"type": "flannel"`, `"type": "calico"`, 1), flannelUnder("", declared), "", exitOK,
+			`multus: warning: 90-old.conflist runs "calico", and no delegate of this conf does: new pods would go without it`},
+		{"a plugin and its capability less", flannelList, noPortmap, "", exitOK,
+			"multus: warning: 90-old.conflist declares the capability \"portMappings\", and this conf does not: runtimes would no longer send it\n" +
+				`multus: warning: 90-old.conflist runs "portmap", and no delegate of this conf does: new pods would go without it`},
+		{"a conf that no runtime can use", "{", flannelUnder("", declared), "", exitOK, ""},
+		{"a conf without a name", `{"plugins": [{"type": "flannel"}, {"type": "portmap"}]}`, flannelUnder("", declared), "", exitOK, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHost(t)
+			h.write(filepath.Join(h.conf, "90-old.conflist"), test.old)
+			h.write(h.source, test.conf)
+			output, code := h.run(append([]string{"install", h.source}, strings.Fields(test.args)...)...)
+			if code != test.code || !strings.Contains(output, test.want) || test.want == "" && strings.Contains(output, "\nmultus: ") {
+				t.Errorf("got\n%s(%d), want\n%s\n(%d)", output, code, test.want, test.code)
+			}
+		})
+	}
+}
+
+// The conf of multus that is replaced by another is compared delegate by delegate,
+// unless its records say that it has no pods.
+func TestInstallComparesWithTheMultusSoFar(t *testing.T) {
+	records := filepath.Join(t.TempDir(), "records")
+	conf := func(delegates string) string {
+		return fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "demo", "type": "multus", "cniDir": %q, "delegates": [
+			{"type": "strange", "masterplugin": true}, %s]}`, records, delegates)
+	}
+	const a, b, c = `{"type": "ptp", "name": "a"}`, `{"type": "ptp", "name": "b"}`, `{"type": "ptp", "name": "c"}`
+	h := newHost(t)
+	install := func(delegates, want string) {
+		t.Helper()
+		h.write(h.source, conf(delegates))
+		if output, _ := h.run("install", h.source); !strings.Contains(output, want) {
+			t.Errorf("%s: got\n%s\nwant %s in it", delegates, output, want)
+		}
+	}
+	install(a, "installed CONF/10-multus.conf")
+	install(b, `its "ptp" has the network name "a"; in delegate 1 it is "b"`) // the records may be out of sight
+	if err := os.Mkdir(records, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	install(b, "installed CONF/10-multus.conf")
+	if err := (record.Store{Dir: records}).Save(&record.Record{
+		Network: "demo", ContainerID: "c0", IfName: "eth0", NetnsID: "4:1",
+		Delegates: []record.Delegate{aDelegate("eth0", "demo", `{}`, "ptp")},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	install(a, `its "ptp" has the network name "b"; in delegate 1 it is "a"`)
+	install(b+", "+a, "installed CONF/10-multus.conf")
+	install(c+", "+a, `its "ptp" has the network name "b"; in delegate 1 it is "c"`)
+	install(a, "installed CONF/10-multus.conf")
+}

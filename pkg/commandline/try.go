@@ -1,0 +1,178 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package commandline
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/commandline/try"
+)
+
+// try attaches a throw-away network namespace to the networks of a conf, shows
+// what came of it, and detaches it.
+func (p *program) try(flags *flag.FlagSet) func([]string) error {
+	path := flags.String("cni-path", "", "")
+	asJSON := flags.Bool("json", false, "")
+	keep := flags.Bool("keep", false, "")
+	skipGateways := flags.Bool("no-gateway", false, "")
+	remove := flags.String("remove", "", "")
+	return func(args []string) error {
+		if len(args) == 1 == (*remove != "") || len(args) > 1 {
+			return &usageError{"say which conf to try, one file, or which try to --remove"}
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		defer stop()
+		if *remove != "" {
+			if err := try.Remove(ctx, *remove, p.stderr); err != nil {
+				return err
+			}
+			return p.say("removed %s", *remove)
+		}
+		conf, err := os.ReadFile(args[0])
+		if err != nil {
+			return err
+		}
+		report, err := try.Run(ctx, try.Options{
+			Conf: conf, CNIPath: p.pluginPath(*path), Keep: *keep, SkipGateways: *skipGateways, Stderr: p.stderr,
+		})
+		if report == nil {
+			return fmt.Errorf("nothing was tried: %w", err)
+		}
+		return cmp.Or(p.printTrial(report, *asJSON), err, verdict(report))
+	}
+}
+
+// verdict is the error that makes the exit code of a try whose report has been
+// printed.
+func verdict(r *try.Report) error {
+	if r.OK() {
+		return nil
+	}
+	return errReported
+}
+
+func (p *program) printTrial(r *try.Report, asJSON bool) error {
+	if !asJSON {
+		return p.write(describeTrial(r))
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the report: %w", err)
+	}
+	return p.write(string(text) + "\n")
+}
+
+// describeTrial writes a report for people.
+func describeTrial(r *try.Report) string {
+	var text strings.Builder
+	for _, id := range r.Removed {
+		fmt.Fprintf(&text, "removed %s, a try that was killed\n", id)
+	}
+	fmt.Fprintf(&text, "network %s, container %s\n", cnierror.OneLine(r.Network), r.Container)
+	if len(r.Interfaces) > 0 {
+		writeInterfaces(&text, r.Interfaces)
+		for _, route := range r.DefaultRoutes {
+			fmt.Fprintf(&text, "\n%s", route)
+		}
+		if len(r.DefaultRoutes) == 0 {
+			text.WriteString("\nno default route")
+		}
+		fmt.Fprintf(&text, "\nDNS: %s\n", dnsOf(r.Result))
+	}
+	if r.Result != nil {
+		fmt.Fprintf(&text, "\nthe runtime gets:\n%s\n", indented(r.Result))
+	}
+	fmt.Fprintf(&text, "\nADD %.0f ms", r.AddMS)
+	if r.CheckMS > 0 {
+		fmt.Fprintf(&text, ", CHECK %.0f ms", r.CheckMS)
+	}
+	if r.DelMS > 0 {
+		fmt.Fprintf(&text, ", DEL %.0f ms", r.DelMS)
+	}
+	text.WriteByte('\n')
+	for _, problem := range r.Problems {
+		fmt.Fprintf(&text, "failed: %s\n", cnierror.OneLine(problem))
+	}
+	writeEnd(&text, r)
+	return text.String()
+}
+
+// writeEnd says what is there now.
+func writeEnd(text *strings.Builder, r *try.Report) {
+	if r.Kept {
+		fmt.Fprintf(text, "\nEnter the network namespace:\n  nsenter --net=%s\nRemove everything:\n  multus try --remove %s\n", r.Netns, r.Container)
+		return
+	}
+	if len(r.New) > 0 {
+		fmt.Fprintf(text, "new links of the node, for all pods or of another one: %s\n", cnierror.OneLine(strings.Join(r.New, ", ")))
+	}
+	if len(r.Gone) > 0 {
+		fmt.Fprintf(text, "gone from the node, not given back or of another pod: %s\n", cnierror.OneLine(strings.Join(r.Gone, ", ")))
+	}
+	for _, what := range r.Left {
+		fmt.Fprintf(text, "left: %s\n", what)
+	}
+	if len(r.Left) == 0 {
+		text.WriteString("nothing is left\n")
+	}
+}
+
+// writeInterfaces writes a table of the interfaces, one a line.
+func writeInterfaces(text *strings.Builder, interfaces []try.Interface) {
+	table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nINTERFACE\tPLUGIN\tNETWORK\tMTU\tMAC\tADDRESS\tGATEWAY\tMS")
+	for _, i := range interfaces {
+		mtu, gateways := "-", make([]string, len(i.Gateways))
+		for n, g := range i.Gateways {
+			gateways[n] = g.Address + " " + string(g.State)
+		}
+		if !i.Missing {
+			mtu = fmt.Sprint(i.MTU)
+		} else if len(i.Addresses) == 0 {
+			i.Addresses = []string{"no interface"}
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.0f\n", i.Name, strings.Join(i.Plugins, "+"), cnierror.OneLine(i.Network),
+			mtu, cmp.Or(i.MAC, "-"), cmp.Or(strings.Join(i.Addresses, ","), "-"), cmp.Or(strings.Join(gateways, ", "), "-"), i.Milliseconds)
+	}
+	_ = table.Flush() // a strings.Builder takes everything
+}
+
+// dnsOf returns what a result says of DNS, in one line.
+func dnsOf(result json.RawMessage) string {
+	var r struct{ DNS types.DNS }
+	_ = json.Unmarshal(result, &r) // an empty result says nothing
+	var parts []string
+	for _, part := range []struct {
+		name   string
+		values []string
+	}{
+		{"nameservers", r.DNS.Nameservers}, {"domain", strings.Fields(r.DNS.Domain)}, {"search", r.DNS.Search}, {"options", r.DNS.Options},
+	} {
+		if len(part.values) > 0 {
+			parts = append(parts, part.name+" "+strings.Join(part.values, " "))
+		}
+	}
+	return cnierror.OneLine(cmp.Or(strings.Join(parts, ", "), "none from the plugins"))
+}
+
+func indented(document json.RawMessage) string {
+	var text bytes.Buffer
+	if err := json.Indent(&text, document, "", "  "); err != nil {
+		return string(document)
+	}
+	return text.String()
+}
