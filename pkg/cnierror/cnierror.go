@@ -14,6 +14,7 @@ package cnierror
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -62,6 +63,15 @@ func From(err error) *types.Error {
 // Code returns the code of the CNI error that err is or wraps, and 999 for
 // every other error.
 func Code(err error) uint { return From(err).Code }
+
+// HasCode reports whether err is, wraps or joins a CNI error with that code.
+func HasCode(err error, code uint) bool {
+	if Code(err) == code {
+		return true
+	}
+	var e *cniError
+	return errors.As(err, &e) && slices.ContainsFunc(e.causes, func(cause error) bool { return HasCode(cause, code) })
+}
 
 // WithCode returns err with another code. Its text becomes the message.
 func WithCode(code uint, err error) error {

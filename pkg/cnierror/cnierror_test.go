@@ -56,6 +56,23 @@ func TestJoinKeepsTheFirstCodeAndAllTexts(t *testing.T) {
 	want(t, joined, 11, "one; two; three", "a; c")
 }
 
+func TestHasCode(t *testing.T) {
+	later := Prefix(types.NewError(11, "busy", ""), "plugin 0")
+	for _, test := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"it has", later, true},
+		{"a joined one has", Prefix(Join(errors.New("one"), later), "delegate 0"), true},
+		{"none has", Join(errors.New("one"), types.NewError(7, "two", "")), false},
+	} {
+		if got := HasCode(test.err, 11); got != test.want {
+			t.Errorf("%s: got %t, want %t", test.name, got, test.want)
+		}
+	}
+}
+
 func want(t *testing.T, err error, code uint, msg, details string) {
 	t.Helper()
 	var e *types.Error

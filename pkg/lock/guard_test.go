@@ -111,8 +111,10 @@ func TestAcquireGivesUpOnOrphans(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.file.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
 			begin := time.Now()
-			if err := l.waitForPlugins(t.Context(), 200*time.Millisecond); err != nil {
+			if err := l.waitForPlugins(ctx, 200*time.Millisecond); err != nil {
 				t.Error(err)
 			}
 			if time.Since(begin) < 200*time.Millisecond {

@@ -151,11 +151,12 @@ func (a *attachment) attach(ctx context.Context, r *record.Record, delegates []n
 	started := 0
 	var keeper *defaultroute.Keeper
 	defer func() {
+		undo := func() error { return a.rollback(context.WithoutCancel(ctx), r, started, p, keeper, err) }
 		if v := recover(); v != nil {
 			err = panicked(v)
-		}
-		if err != nil {
-			err = a.rollback(context.WithoutCancel(ctx), r, started, p, keeper, err)
+			err = onAnotherThread(undo)
+		} else if err != nil {
+			err = undo()
 		}
 	}()
 	keeper, err = defaultroute.New(p.netns, a.key.IfName, primaryOf(delegates))

@@ -5,8 +5,13 @@ package multus
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"multus-cni/pkg/lock"
 )
 
 // One attachment from ADD to DEL.
@@ -123,4 +128,60 @@ func TestRecordDuringAdd(t *testing.T) {
 		return n.work(r)
 	}
 	n.add(n.conf(`{"masterplugin":true,"plugins":[{"type":"p"},{"type":"q"}]},` + secondary))
+}
+
+// 1.6: the record keeps the CNI version that was chosen, and DEL uses it.
+func TestRecordKeepsTheChosenVersion(t *testing.T) {
+	n := newNode(t)
+	n.does["VERSION a"] = func(request) (string, error) { return supports("0.4.0", "1.0.0"), nil }
+	n.does["ADD a"] = func(r request) (string, error) {
+		if r.conf.CNIVersion == "1.1.0" {
+			return fails(1, "incompatible CNI versions")(r)
+		}
+		return n.work(r)
+	}
+	n.add(n.conf(both))
+	if got := n.record().Delegates[0].Plugins[0].CNIVersion; got != "1.0.0" {
+		t.Errorf("the record has version %q, want 1.0.0", got)
+	}
+	n.wantOK("DEL", n.call("DEL", n.conf(both)))
+	if r := n.calls[1]; r.plugin != "a" || r.conf.CNIVersion != "1.0.0" {
+		t.Errorf("%s %s: got version %q, want 1.0.0", r.verb, r.plugin, r.conf.CNIVersion)
+	}
+}
+
+// 3.3: an error has the conf's version.
+func TestVersionOfAnError(t *testing.T) {
+	n := newNode(t)
+	n.does["ADD a"] = fails(11, "busy")
+	a := n.call("ADD", strings.Replace(n.conf(both), "1.1.0", "0.4.0", 1))
+	n.wantError("ADD", a, 11, "busy")
+	if !strings.Contains(a.stdout, `"cniVersion": "0.4.0"`) {
+		t.Errorf("got %s", a.stdout)
+	}
+}
+
+// 7.2: whatever runs plugins of an attachment keeps others away from it.
+func TestPluginsRunUnderTheLock(t *testing.T) {
+	n := newNode(t)
+	locked := func(r request) (string, error) {
+		path, err := n.store().LockPath(n.key(""))
+		n.must(err)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		l, err := lock.Acquire(ctx, path)
+		if err == nil {
+			l.Release()
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s %s: somebody else could lock the attachment: %v", r.verb, r.plugin, err)
+		}
+		return n.work(r)
+	}
+	for _, verb := range []string{"ADD", "CHECK", "DEL"} {
+		n.does[verb+" p"] = locked
+	}
+	for _, verb := range []string{"ADD", "CHECK", "DEL", "ADD", "GC"} {
+		n.wantOK(verb, n.call(verb, n.conf(both)))
+	}
 }

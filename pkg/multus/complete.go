@@ -117,14 +117,7 @@ func (a *attachment) rollback(ctx context.Context, r *record.Record, started int
 	r.Complete = false
 	targets, err := targetsOf(r.Delegates[:started])
 	if err == nil {
-		owners := a.ownersOf(identity(r))
-		for i := range targets {
-			// Another attachment may have made an interface of this name since it
-			// was looked for. A delegate that did not come to a result has failed
-			// to make its own, then.
-			_, owned := owners[targets[i].delegate.IfName]
-			targets[i].foreign = owned && r.Delegates[i].Result == nil
-		}
+		a.markForeign(targets, identity(r))
 		err = a.delete(ctx, targets, a.conf.RuntimeConfig, p)
 	}
 	if keeper != nil {

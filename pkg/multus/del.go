@@ -19,6 +19,7 @@ import (
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/lock"
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/netns"
 	"multus-cni/pkg/rawjson"
 	"multus-cni/pkg/record"
 )
@@ -137,6 +138,7 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 	}
 	if !r.Complete {
 		a.compareWithConf(targets)
+		a.markForeign(targets, identity(r))
 	}
 	if err := a.delete(ctx, targets, runtimeConfig, p); err != nil {
 		if !isLegacy(r) && p.markSeen(r.Delegates) {
@@ -148,6 +150,18 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 		a.warn("%v: the next ADD or GC removes it, or: %s", err, a.forgetCommand())
 	}
 	return nil
+}
+
+// markForeign finds out which interfaces of an ADD that has failed belong to
+// another attachment in the same network namespace, which may have made them
+// since they were looked for. A delegate that did not come to a result has
+// failed to make its own, then.
+func (a *attachment) markForeign(targets []target, id netns.Identity) {
+	owners := a.ownersOf(id)
+	for i := range targets {
+		_, owned := owners[targets[i].delegate.IfName]
+		targets[i].foreign = owned && targets[i].result == nil
+	}
 }
 
 // remove removes a record, a legacy one if it is of one.
@@ -187,12 +201,21 @@ func (a *attachment) compareWithConf(targets []target) {
 	}
 }
 
+// sameConfig reports whether the plugins of two delegates have the same
+// configuration. A record has it with other white space.
 func sameConfig(a, b netconf.Delegate) bool {
 	return slices.EqualFunc(a.Plugins, b.Plugins, func(p, q netconf.Plugin) bool {
-		x, _ := p.Config.MarshalJSON()
-		y, _ := q.Config.MarshalJSON()
-		return bytes.Equal(x, y)
+		return bytes.Equal(compact(p.Config), compact(q.Config))
 	})
+}
+
+func compact(config rawjson.Object) []byte {
+	text, _ := config.MarshalJSON()
+	var out bytes.Buffer
+	if json.Compact(&out, text) != nil { // not reachable: it was parsed
+		return text
+	}
+	return out.Bytes()
 }
 
 // undoConf DELs what an ADD with this conf would have made.
@@ -245,22 +268,22 @@ func namesOf(targets []target) []string {
 // deleted twice otherwise, so that a DEL which failed half-way could never
 // succeed. A plugin that asks to be tried again later gets none.
 func (a *attachment) deleteOne(ctx context.Context, t target, runtimeConfig rawjson.Object, p *pod) error {
-	netns := p.current()
+	path := p.current()
 	if t.foreign {
-		netns = ""
+		path = ""
 	}
 	in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: t.result}
-	run := func(d netconf.Delegate, netns string) error {
-		return a.callDelegate(ctx, a.undoer.With("CNI_NETNS="+netns), "DEL", d, in)
+	run := func(d netconf.Delegate, path string) error {
+		return a.callDelegate(ctx, a.undoer.With("CNI_NETNS="+path), "DEL", d, in)
 	}
-	err := run(t.delegate, netns)
-	if err == nil || cnierror.Code(err) == types.ErrTryAgainLater {
+	err := run(t.delegate, path)
+	if err == nil || cnierror.HasCode(err, types.ErrTryAgainLater) { // of a list, one plugin may say so
 		return err
 	}
-	if netns != "" && t.seen && p.lacked(t.delegate.IfName) && run(t.delegate, "") == nil {
+	if path != "" && t.seen && p.lacked(t.delegate.IfName) && run(t.delegate, "") == nil {
 		return nil
 	}
-	if t.today != nil && run(*t.today, netns) == nil {
+	if t.today != nil && run(*t.today, path) == nil {
 		return nil
 	}
 	if t.dropped {

@@ -121,6 +121,12 @@ func TestDelWithoutRecord(t *testing.T) {
 				n.add(n.conf(both), "CNI_IFNAME=eth1")
 			}, del: []string{"DEL p eth0", "DEL a net0 -"}, left: "net:c1:eth1.json",
 		},
+		{
+			name: "an attachment in another netns has net0", before: func(n *node) {
+				n.add(n.conf(both), "CNI_CONTAINERID=c2")
+				n.leadTo(unshare(n.t))
+			}, del: []string{"DEL p eth0", "DEL a net0"}, left: "net:c2:eth0.json",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := newNode(t)
@@ -196,6 +202,18 @@ func TestSecondTry(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of a list, whichever of the plugins asks to be tried again later: its device
+// would be lost.
+func TestSecondTryOfList(t *testing.T) {
+	n := newNode(t)
+	conf := n.conf(`{"plugins":[{"type":"a"},{"type":"b"}]},` + primary)
+	n.add(conf)
+	_, _ = n.work(request{verb: "DEL", ifname: "net0", netns: n.netns})
+	n.does["DEL b"], n.does["DEL a"] = fails(999, "not found"), fails(11, "device busy")
+	n.wantError("DEL", n.call("DEL", conf), 999, "not found", "device busy")
+	n.wantCalls("DEL", "DEL p eth0", "DEL b net0", "DEL a net0")
 }
 
 // 5.7: a conf with a mistake strands no pod once it has been corrected.
@@ -274,4 +292,15 @@ func TestLegacyDelFails(t *testing.T) {
 		t.Errorf("got %q", a.Msg)
 	}
 	n.wantFiles("c1")
+}
+
+// 5.1: DEL needs name and cniDir of the conf, and nothing else of it.
+func TestDelOfABrokenConf(t *testing.T) {
+	for _, cniVersion := range []string{`"9.9.9"`, `7`, `null`} {
+		n := newNode(t)
+		n.add(n.conf(both))
+		n.wantOK("DEL", n.call("DEL", `{"cniVersion":`+cniVersion+`,"name":"net","cniDir":"`+n.dir+`"}`))
+		n.wantCalls("DEL", "DEL p eth0", "DEL a net0")
+		n.wantFiles("")
+	}
 }

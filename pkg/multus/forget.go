@@ -105,7 +105,9 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 
 // isLegacyEntry reports whether an entry is the record of another Multus, readable or
 // not: its file has the name of the container.
-func isLegacyEntry(entry record.Entry) bool { return filepath.Base(entry.Path) == entry.Key.ContainerID }
+func isLegacyEntry(entry record.Entry) bool {
+	return filepath.Base(entry.Path) == entry.Key.ContainerID
+}
 
 // loadAs reads the record. Unlike load, it never takes a legacy record of the
 // container for another one that is gone.
@@ -147,6 +149,9 @@ func (a *attachment) forget(ctx context.Context, r *record.Record, compare bool)
 	}
 	if compare {
 		a.compareWithConf(targets)
+	}
+	if !r.Complete {
+		a.markForeign(targets, identity(r))
 	}
 	a.undoer = a.undoer.With("CNI_ARGS=" + r.CNIArgs)
 	p := a.openPodToDelete(r.Netns, r)

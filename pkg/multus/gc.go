@@ -36,20 +36,23 @@ func (c *call) gc(ctx context.Context) error {
 	if err := store.Prepare(); err != nil {
 		return ioError(err)
 	}
-	entries, err := store.Entries()
+	found, err := c.examine(store, delegates)
 	if err != nil {
 		return ioError(err)
 	}
-	found := c.examine(entries, delegates)
-	err = c.collectAll(ctx, found.garbage)
+	collectErr := c.collectAll(ctx, found.garbage)
+	// That may have taken minutes, in which pods were attached to other networks.
+	if found, err = c.examine(store, delegates); err != nil {
+		return cnierror.Join(collectErr, ioError(err))
+	}
 	if found.unreadable != nil {
 		// What it has in use is not known, and a delegate takes everything that
 		// it is not told. Even a name that another network spells out is shared.
-		return cnierror.Join(err, cnierror.Prefix(cnierror.Join(found.unreadable...),
+		return cnierror.Join(collectErr, cnierror.Prefix(cnierror.Join(found.unreadable...),
 			"no delegate was told to collect, since not all records can be read"))
 	}
 	a := c.attachment(record.Key{}, c.Env, nil)
-	errs := []error{err}
+	errs := []error{collectErr}
 	for _, d := range delegates {
 		in := netconf.Inputs{ValidAttachments: found.inUse.of(d.Name)}
 		errs = append(errs, a.callDelegate(ctx, a.runner, "GC", d, in))
@@ -65,7 +68,11 @@ type findings struct {
 }
 
 // examine decides what to collect, and what is in use.
-func (c *call) examine(entries []record.Entry, delegates []netconf.Delegate) findings {
+func (c *call) examine(store record.Store, delegates []netconf.Delegate) (findings, error) {
+	entries, err := store.Entries()
+	if err != nil {
+		return findings{}, err
+	}
 	valid := make(map[types.GCAttachment]bool, len(c.conf.ValidAttachments))
 	containers := make(map[string]string, len(c.conf.ValidAttachments)) // their CNI_IFNAME
 	for _, v := range c.conf.ValidAttachments {
@@ -97,28 +104,27 @@ func (c *call) examine(entries []record.Entry, delegates []netconf.Delegate) fin
 		}
 	}
 	f.inUse.plan(delegates, valid)
-	return f
+	return f, nil
 }
 
 // collectAll deletes attachments side by side, as many as there are
 // processors. The errors are joined in the order of the attachments.
+//
+// Each has a goroutine of its own. A thread that cannot leave a pod's network
+// namespace is locked to it, and ends with it: see netns.
 func (c *call) collectAll(ctx context.Context, garbage []record.Key) error {
 	errs := make([]error, len(garbage))
-	next := make(chan int)
+	slots := make(chan struct{}, runtime.NumCPU())
 	var workers sync.WaitGroup
-	for range min(runtime.NumCPU(), len(garbage)) {
+	for i, key := range garbage {
+		slots <- struct{}{}
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
-			for i := range next {
-				errs[i] = withoutPanic(func() error { return c.collect(ctx, garbage[i]) })
-			}
+			errs[i] = withoutPanic(func() error { return c.collect(ctx, key) })
+			<-slots
 		}()
 	}
-	for i := range garbage {
-		next <- i
-	}
-	close(next)
 	workers.Wait()
 	return cnierror.Join(errs...)
 }

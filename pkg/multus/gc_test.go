@@ -6,6 +6,7 @@ package multus
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
 )
 
 // pods adds containers, each in a pod of its own, and returns to the first pod.
@@ -94,6 +96,51 @@ func TestGCUnreadable(t *testing.T) {
 			n.wantCalls("GC", "DEL p eth0 -", "DEL a net0 -")
 			n.wantFiles(name)
 		})
+	}
+}
+
+// 6.3: a pod that is attached to another network while attachments are
+// collected is in use as well.
+func TestGCSeesPodsThatCameMeanwhile(t *testing.T) {
+	n := newNode(t)
+	n.pods(n.conf(both), "c1")
+	n.does["DEL p"] = func(request) (string, error) {
+		other := *n.record()
+		other.Network, other.ContainerID = "other", "c3"
+		return "", n.store().Save(&other)
+	}
+	n.wantOK("GC", n.call("GC", n.conf(both)))
+	want := []types.GCAttachment{{ContainerID: "c3", IfName: "net0"}}
+	if got := n.calls[2]; got.verb != "GC" || !slices.Equal(got.conf.Valid, want) {
+		t.Errorf("%s %s was told %v, want %v", got.verb, got.plugin, got.conf.Valid, want)
+	}
+}
+
+// A thread that was lost in a pod's network namespace is not used for the next
+// attachment.
+func TestGCLeavesLostThreads(t *testing.T) {
+	n := newNode(t)
+	for i := range 2*runtime.NumCPU() + 1 {
+		n.pods(n.conf(primary), fmt.Sprintf("c%d", i))
+	}
+	n.does["DEL p"] = loseThread(t)
+	n.wantOK("GC", n.call("GC", n.conf(primary)))
+}
+
+// loseThread returns a plugin whose caller ends up in another network namespace.
+// It fails where the caller is in another one than now.
+func loseThread(t *testing.T) func(request) (string, error) {
+	const own = "/proc/thread-self/ns/net"
+	home, err := os.Readlink(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(request) (string, error) {
+		if here, err := os.Readlink(own); err != nil || here != home {
+			return "", fmt.Errorf("on a lost thread: %v", err)
+		}
+		runtime.LockOSThread()
+		return "", unix.Unshare(unix.CLONE_NEWNET)
 	}
 }
 

@@ -48,6 +48,15 @@ func withoutPanic(run func() error) (err error) {
 	return run()
 }
 
+// onAnotherThread runs something after a panic. The panic can be that of a
+// thread which cannot leave the pod's network namespace: it is locked to the
+// goroutine, and the plugins that it starts would work in there.
+func onAnotherThread(run func() error) error {
+	done := make(chan error)
+	go func() { done <- withoutPanic(run) }()
+	return <-done
+}
+
 func panicked(p any) error { return fmt.Errorf("internal error: panic: %v", p) }
 
 func (c *call) logEnd(what string, start time.Time, err error, attrs []slog.Attr) {

@@ -203,11 +203,20 @@ func (n *node) addsDefault(r request) (string, error) {
 	n.must(n.links.LinkSetUp(link))
 	octet := byte(link.Attrs().Index)
 	n.must(n.links.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, octet, 0, 2), Mask: net.CIDRMask(24, 32)}}))
-	if err := n.links.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IPv4(10, octet, 0, 1), Flags: int(netlink.FLAG_ONLINK)}); err != nil {
+	if err := n.links.RouteAdd(n.defaultThrough(r.ifname)); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf(`{"cniVersion":%q,"interfaces":[{"name":%q,"sandbox":%q}],"routes":[{"dst":"0.0.0.0/0","gw":"10.%d.0.1"}]}`,
 		r.conf.CNIVersion, r.ifname, r.netns, octet), nil
+}
+
+// defaultThrough is the default route that addsDefault installs.
+func (n *node) defaultThrough(ifname string) *netlink.Route {
+	n.t.Helper()
+	link, err := n.links.LinkByName(ifname)
+	n.must(err)
+	index := link.Attrs().Index
+	return &netlink.Route{LinkIndex: index, Gw: net.IPv4(10, byte(index), 0, 1), Flags: int(netlink.FLAG_ONLINK)}
 }
 
 // conf writes a conf. more are further members.

@@ -127,6 +127,25 @@ func TestRollbackGoesOnAfterPanic(t *testing.T) {
 	}
 }
 
+// A panic can be that of a thread which cannot leave the pod's network
+// namespace: no plugin is started from there.
+func TestRollbackLeavesLostThread(t *testing.T) {
+	n := newNode(t)
+	lose := loseThread(t)
+	n.does["ADD p"] = func(r request) (string, error) {
+		if _, err := lose(r); err != nil {
+			t.Error(err)
+		}
+		panic("lost")
+	}
+	n.does["DEL p"] = lose
+	a := n.call("ADD", n.conf(both))
+	n.wantError("ADD", a, 999, "internal error: panic: lost")
+	if strings.Contains(a.Details, "rollback") {
+		t.Errorf("got details %q", a.Details)
+	}
+}
+
 // 5.8: of two ADDs that race for a name, the rollback of the one that lost it
 // leaves the other's interface alone.
 func TestRollbackLeavesForeignInterface(t *testing.T) {
@@ -139,6 +158,23 @@ func TestRollbackLeavesForeignInterface(t *testing.T) {
 	}
 	n.wantError("ADD", n.call("ADD", n.conf(both)), 999, "exists")
 	n.wantCalls("ADD", "ADD a net0", "ADD p eth0", "DEL p eth0 -", "DEL a net0") // a had a result: net0 is its own
+}
+
+// 5.8: so does the DEL that the runtime sends when the rollback has failed.
+func TestDelLeavesForeignInterface(t *testing.T) {
+	n := newNode(t)
+	n.does["ADD a"] = func(request) (string, error) {
+		other := *n.record()
+		other.ContainerID = "c2"
+		n.must(n.store().Save(&other))
+		return "", errors.New("exists")
+	}
+	n.does["DEL a"] = fails(50, "still there")
+	n.wantError("ADD", n.call("ADD", n.conf(both)), 999, "exists", "still there")
+	n.wantCalls("ADD", "ADD a net0", "DEL a net0 -")
+	delete(n.does, "DEL a")
+	n.wantOK("DEL", n.call("DEL", n.conf(both)))
+	n.wantCalls("DEL", "DEL p eth0 -", "DEL a net0 -")
 }
 
 // 4: a default route goes to the primary, wherever it stands and however the
@@ -162,6 +198,8 @@ func TestDefaultRoute(t *testing.T) {
 				t.Errorf("got record %+v", r)
 			}
 			n.wantOK("CHECK", n.call("CHECK", n.conf(delegates)))
+			n.must(n.links.RouteAppend(n.defaultThrough("net0"))) // what the record says was taken
+			n.wantError("CHECK", n.call("CHECK", n.conf(delegates)), 999, "of a secondary network is back")
 			routes, err := n.links.RouteList(nil, 2)
 			n.must(err)
 			for _, route := range routes {

@@ -108,6 +108,11 @@ func (c cell) fail(w *want, at, code int) {
 		w.record, w.links, w.owner = false, nil, nobody
 	case "CHECK", "STATUS":
 		w.calls = c.calls(c.verb, upTo(at)...)
+		if c.verb == "STATUS" && code != 50 && code != 51 { // is the plugin too old to know STATUS?
+			w.calls = append(w.calls, "VERSION - - "+kinds[at])
+		}
+	case "GC":
+		w.calls = slices.Insert(w.calls, at+1, "VERSION - - "+kinds[at])
 	case "ROLLBACK", "DEL", "COLLECT":
 		w.record = true
 		if c.fault.fails {

@@ -24,6 +24,7 @@ import (
 // predict makes a call in the model. Multus is killed during it when one of
 // the mistakes is to be held, and it comes so far.
 func (m *machine) predict(verb string, k key, mistakes []mistake, netns bool, valid []types.GCAttachment) (code int, dies bool) {
+	m.want.confKey = k
 	defer func() {
 		if p := recover(); p != nil {
 			if _, dies = p.(killed); !dies {

@@ -36,14 +36,18 @@ func (w *model) add(k key) int {
 			}
 		}
 		if old != nil { // of a pod that is gone
-			if code := w.undo(k, old.delegates, false, true); code != 0 {
+			if code := w.undo(k, old, old.delegates, false); code != 0 {
 				return code
 			}
 		}
 		r := &record{pod: pod, delegates: planned}
 		w.records[k] = w.copyOf(r)
 		code, started := w.attachAll(k, r)
-		if code == 0 || w.undo(k, r.delegates[:started], true, false) != 0 {
+		if code == 0 {
+			r.complete = true
+			pod.see(r.delegates)
+			w.records[k] = r
+		} else if w.rollback(k, r, started) != 0 {
 			w.records[k] = r
 		}
 		return code
@@ -85,16 +89,30 @@ func (w *model) addOne(k key, r *record, a *attached) int {
 	}
 	a.result = true
 	if a.list {
-		w.records[k] = w.copyOf(r)
+		w.keep(k, *a)
 		if code := w.call(k, "ADD", "tuning", *a, true, true, true, func() int { return 0 }); code != 0 {
 			return code
 		}
 	}
 	a.result = !w.faulty(*a, "empty")
 	if a.list {
-		w.records[k] = w.copyOf(r)
+		w.keep(k, *a)
 	}
 	return 0
+}
+
+// keep puts what a list's plugin has returned into the record.
+func (w *model) keep(k key, a attached) {
+	c := w.copyOf(w.records[k])
+	c.delegates[a.index] = a
+	w.records[k] = c
+}
+
+// see marks the delegates whose interface is in the pod.
+func (p *podState) see(list []attached) {
+	for i := range list {
+		list[i].seen = list[i].seen || p.links[list[i].ifname] != nil
+	}
 }
 
 // keeper knows who has the default route of a family, clause 4: the primary,
@@ -128,44 +146,88 @@ func (w *model) del(k key, netns bool) int {
 		r := w.records[k]
 		netns = netns && w.pods[k.container] != nil
 		if r == nil {
-			return w.delAll(k, w.planned(k), netns, true)
+			return w.delAll(k, w.planned(k), nil, netns, false)
 		}
 		if w.pods[k.container] != r.pod {
 			netns = false
 		}
-		return w.undo(k, r.delegates, netns, true)
+		return w.undo(k, r, r.delegates, netns)
 	})
 }
 
-// undo deletes delegates, and with all of them the record.
-func (w *model) undo(k key, list []attached, netns, again bool) int {
-	code := w.delAll(k, list, netns, again)
+// rollback is the DEL of what an ADD has started.
+func (w *model) rollback(k key, r *record, started int) int {
+	list := r.delegates[:started]
+	before := slices.Clone(list)
+	r.pod.see(before)
+	code := w.delAll(k, list, nil, true, true)
 	if code == 0 {
 		delete(w.records, k)
+	} else {
+		copy(list, before)
 	}
 	return code
 }
 
-// delAll is the DEL of delegates, last first. One that fails though its
-// interface was gone before is called once more, if so wanted.
-func (w *model) delAll(k key, list []attached, netns, again bool) (first int) {
+// undo deletes the delegates of a record, and with all of them the record.
+func (w *model) undo(k key, r *record, list []attached, netns bool) int {
+	var today []attached // tried as well, 5.7
+	if !r.complete {
+		today = w.planned(k)
+	}
+	before := slices.Clone(list)
+	if netns {
+		w.pods[k.container].see(before)
+	}
+	code := w.delAll(k, list, today, netns, false)
+	if code == 0 {
+		delete(w.records, k)
+	} else {
+		copy(list, before)
+	}
+	return code
+}
+
+// delAll is the DEL of delegates, last first.
+func (w *model) delAll(k key, list, today []attached, netns, rolledBack bool) (first int) {
 	pod := w.pods[k.container]
 	var gone []string
 	for _, name := range names(list) {
-		if again && netns && (pod == nil || pod.links[name] == nil) {
+		if netns && pod.links[name] == nil {
 			gone = append(gone, name)
 		}
 	}
 	for _, a := range slices.Backward(list) {
-		code := w.delOne(k, a, netns)
-		if code != 0 && slices.Contains(gone, a.ifname) {
-			code = w.delOne(k, a, false)
-		}
+		mine := !w.ownedByAnother(k, a.ifname) || w.records[k] != nil && (!rolledBack || a.result) // 5.8
+		code := w.delTarget(k, a, today, netns && mine, mine && slices.Contains(gone, a.ifname))
 		if first == 0 {
 			first = code
 		}
 	}
 	return first
+}
+
+// delTarget DELs a delegate. If that fails, it tries once more without a netns
+// where the interface was there once and is gone, 5.6, and then what the conf of
+// today has in its place, 5.7.
+func (w *model) delTarget(k key, a attached, today []attached, netns, gone bool) int {
+	code := w.delOne(k, a, netns)
+	switch {
+	case code == 0, gone && (a.seen || a.result) && w.delOne(k, a, false) == 0:
+		return 0
+	case today == nil:
+		return code
+	}
+	at := slices.IndexFunc(today, func(t attached) bool { return t.ifname == a.ifname })
+	if at < 0 {
+		return 0
+	}
+	if now := today[at]; now.text != a.text {
+		if now.result = a.result; w.delOne(k, now, netns) == 0 {
+			return 0
+		}
+	}
+	return code
 }
 
 // ownedByAnother reports whether the record of another attachment has an interface
@@ -180,9 +242,6 @@ func (w *model) ownedByAnother(k key, ifname string) bool {
 }
 
 func (w *model) delOne(k key, a attached, netns bool) int {
-	if w.records[k] == nil && w.ownedByAnother(k, a.ifname) {
-		netns = false
-	}
 	unlink := func() int {
 		if pod := w.pods[k.container]; netns && pod != nil {
 			delete(pod.links, a.ifname)

@@ -22,6 +22,7 @@ type model struct {
 	records  map[key]*record
 	locks    map[key]bool          // left by a multus that was killed
 	confs    map[string][]delegate // by network, as they are today
+	confKey  key                   // the attachment that the newest conf was made for
 	mistakes []mistake             // of the call that is made
 	lines    []string              // the calls that the fakes got, in the form of the log
 	says     string                // by the error, where its code is not enough
@@ -50,6 +51,7 @@ type route struct {
 type record struct {
 	pod       *podState
 	delegates []attached
+	complete  bool              // ADD has succeeded
 	defaults  map[string]string // interfaces by family
 }
 
@@ -68,7 +70,9 @@ type attached struct {
 	delegate
 	index        int
 	name, ifname string
-	result       bool // ADD has returned one, and multus has kept it
+	text         string // its conf
+	result       bool   // ADD has returned one, and multus has kept it
+	seen         bool   // multus has seen its interface in the pod
 }
 
 // mistake is what a fake does wrong.
@@ -120,32 +124,36 @@ func metric(k key) int {
 	return 100 + 10*int(k.network[len(k.network)-1]-'0') + int(k.ifname[len(k.ifname)-1]-'0')
 }
 
+// conf is what stands in a conf that is made for an attachment.
+func (d delegate) conf(k key, i int) map[string]any {
+	fake := map[string][]string{}
+	for _, verb := range []string{"ADD", "DEL", "CHECK", "GC"} {
+		fake[verb] = []string{"obey " + mistake{verb: verb, index: i}.file()}
+	}
+	late := "obey " + mistake{verb: "ADD", index: i, late: true}.file()
+	fake["ADD"] = append(fake["ADD"], "link")
+	for _, family := range families {
+		addr, gateway := address(k, i, family)
+		if how := d.how[family]; how != "" {
+			how = strings.TrimPrefix(how, "usual")
+			fake["ADD"] = append(fake["ADD"], "addr "+addr, fmt.Sprintf("default %s %s metric %d", gateway, how, metric(k)))
+		}
+	}
+	if !d.list {
+		fake["ADD"] = append(fake["ADD"], late)
+		return map[string]any{"masterplugin": d.primary, "type": d.kind, "fake": fake}
+	}
+	return map[string]any{"masterplugin": d.primary, "plugins": []any{
+		map[string]any{"type": d.kind, "fake": fake},
+		map[string]any{"type": "tuning", "fake": map[string]any{"ADD": late}},
+	}}
+}
+
 // conf is what a runtime sends for an attachment, or for GC.
 func (w *model) conf(k key, valid []types.GCAttachment) string {
 	var delegates []map[string]any
 	for i, d := range w.confs[k.network] {
-		fake := map[string][]string{}
-		for _, verb := range []string{"ADD", "DEL", "CHECK", "GC"} {
-			fake[verb] = []string{"obey " + mistake{verb: verb, index: i}.file()}
-		}
-		late := "obey " + mistake{verb: "ADD", index: i, late: true}.file()
-		fake["ADD"] = append(fake["ADD"], "link")
-		for _, family := range families {
-			addr, gateway := address(k, i, family)
-			if how := d.how[family]; how != "" {
-				how = strings.TrimPrefix(how, "usual")
-				fake["ADD"] = append(fake["ADD"], "addr "+addr, fmt.Sprintf("default %s %s metric %d", gateway, how, metric(k)))
-			}
-		}
-		if !d.list {
-			fake["ADD"] = append(fake["ADD"], late)
-			delegates = append(delegates, map[string]any{"masterplugin": d.primary, "type": d.kind, "fake": fake})
-			continue
-		}
-		delegates = append(delegates, map[string]any{"masterplugin": d.primary, "plugins": []any{
-			map[string]any{"type": d.kind, "fake": fake},
-			map[string]any{"type": "tuning", "fake": map[string]any{"ADD": late}},
-		}})
+		delegates = append(delegates, d.conf(k, i))
 	}
 	conf := map[string]any{"cniVersion": "1.1.0", "name": k.network, "type": "multus", "delegates": delegates}
 	if valid != nil {
@@ -160,7 +168,12 @@ func (w *model) planned(k key) []attached {
 	var list []attached
 	secondaries := 0
 	for i, d := range w.confs[k.network] {
-		a := attached{delegate: d, index: i, name: k.network, ifname: k.ifname}
+		conf := d.conf(w.confKey, i)
+		if d.list {
+			delete(conf, "masterplugin") // of the list, no plugin's
+		}
+		text, _ := json.Marshal(conf) // strings only
+		a := attached{delegate: d, index: i, name: k.network, ifname: k.ifname, text: string(text)}
 		if !d.primary {
 			a.ifname = fmt.Sprintf("net%d", secondaries)
 			a.name += "-" + a.ifname
@@ -209,6 +222,9 @@ func (w *model) call(k key, verb, kind string, a attached, netns, prev bool, lat
 	}
 	if held {
 		panic(killed{})
+	}
+	if verb == "GC" && code != 0 { // is it too old to know GC?
+		w.lines = append(w.lines, "VERSION - - "+kind+" - -")
 	}
 	return code
 }

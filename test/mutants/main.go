@@ -50,7 +50,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	t := &tree{root: *work, plugins: *root + "/bin/plugins", green: map[string]error{}}
+	t := &tree{root: *work, plugins: *root + "/bin/plugins", green: map[string]error{}, built: map[string]bool{}}
 	if err := t.copy(*root); err != nil {
 		return err
 	}

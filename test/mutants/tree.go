@@ -27,7 +27,8 @@ const limit = "5m"
 type tree struct {
 	root    string
 	plugins string           // the reference plugins, which no mutation changes
-	green   map[string]error // by test: how it ended without a mutation
+	green   map[string]error // by directory and test: how it ended without a mutation
+	built   map[string]bool  // by directory: its tests were compiled without a mutation
 }
 
 // copy takes what is compiled or read by a test, and not what is built.
@@ -56,50 +57,67 @@ func (t *tree) try(m mutation) (v verdict, details string) {
 			v, details = broken, err.Error()+"\n"
 		}
 	}()
-	if out, err := t.compile(m); err != nil {
-		return broken, fmt.Sprintf("it does not compile: %v\n%s", err, out)
+	tests := filepath.Join(t.root, "bin", "mutated.test")
+	if err := t.compile(m.dir, tests); err != nil {
+		return broken, fmt.Sprintf("it does not compile: %v\n", err)
 	}
-	if err := t.test(m); err != nil {
+	if err := t.test(m, tests); err != nil {
 		return caught, ""
 	}
 	return survived, ""
-}
-
-// compile builds multus and the mutation's tests, so that test fails only when
-// a test does.
-func (t *tree) compile(m mutation) (out []byte, err error) {
-	out, err = t.command(".", "go", "build", "-o", "bin/multus", "./cmd/multus").CombinedOutput()
-	if err != nil {
-		return out, err
-	}
-	return t.command(m.dir, "go", "test", "-c", "-o", os.DevNull, ".").CombinedOutput()
 }
 
 // withoutMutation runs the mutation's test on the code as it is, once for all
 // mutations that have the same test.
 func (t *tree) withoutMutation(m mutation) error {
 	name := m.dir + " " + m.test
-	if _, ok := t.green[name]; !ok {
-		if out, err := t.compile(m); err != nil {
-			return fmt.Errorf("compile: %w\n%s", err, out)
-		}
-		t.green[name] = t.test(m)
+	if err, ok := t.green[name]; ok {
+		return err
 	}
+	tests := filepath.Join(t.root, "bin", strings.ReplaceAll(m.dir, "/", "-")+".test")
+	if isModule(m.dir) || !t.built[m.dir] { // a mutation before has left its multus
+		if err := t.compile(m.dir, tests); err != nil {
+			return fmt.Errorf("compile: %w", err)
+		}
+		t.built[m.dir] = true
+	}
+	t.green[name] = t.test(m, tests)
 	return t.green[name]
 }
 
-// test runs the mutation's test on what compile has built. No test by that
-// name is an error too.
-func (t *tree) test(m mutation) error {
-	out, err := t.command(m.dir, "go", "test", "-count=1", "-timeout", limit, "-run", m.test, ".").CombinedOutput()
+// compile builds the tests of a directory and, for those of another module,
+// multus, so that test fails only when a test does. Without debugging
+// information they are linked in half the time.
+func (t *tree) compile(dir, tests string) error {
+	var out []byte
+	var err error
+	if isModule(dir) {
+		out, err = t.command(".", "go", "build", "-o", "bin/multus", "./cmd/multus").CombinedOutput()
+	}
+	if err == nil {
+		out, err = t.command(dir, "go", "test", "-c", "-ldflags", "-s -w", "-o", tests, ".").CombinedOutput()
+	}
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
-	if strings.Contains(string(out), "[no tests to run]") {
+	return nil
+}
+
+// test runs the mutation's test. No test by that name is an error too.
+func (t *tree) test(m mutation, tests string) error {
+	out, err := t.command(m.dir, tests, "-test.timeout", limit, "-test.run", m.test).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	if strings.Contains(string(out), "no tests to run") {
 		return fmt.Errorf("no test of %s matches %s", m.dir, m.test)
 	}
 	return nil
 }
+
+// isModule reports whether a directory is of a module of its own, whose tests
+// run multus as a process.
+func isModule(dir string) bool { return strings.HasPrefix(dir, "test/") }
 
 // command is one in a directory of the tree. A module below test/ has no vendor
 // directory.
@@ -107,7 +125,7 @@ func (t *tree) command(dir, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = filepath.Join(t.root, dir)
 	flags := "-mod=vendor"
-	if strings.HasPrefix(dir, "test/") {
+	if isModule(dir) {
 		flags = "-mod=readonly"
 	}
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS="+flags,
