@@ -67,10 +67,10 @@ func upstreamAdvice(key string) string {
 // keys warns of keys that nobody reads: of all beside multus's own where only
 // multus reads, and of misspelt ones where a plugin reads too.
 func (l *linter) keys(conf *netconf.Conf, units []*unit) {
-	l.unknown(l.upstream(conf.Members), -1, confKeys(), "is an unknown key: multus ignores it; what is for a plugin belongs into its delegate")
+	l.unknown(l.upstream(conf.Members), -1, confKeys(), "is an unknown key: multus ignores it; what is for a plugin belongs in its delegate")
 	for i, d := range conf.Delegates {
 		if d.List {
-			l.unknown(d.Members, i, listDelegateKeys(), "is an unknown key of a list: multus ignores it; what is for a plugin belongs into \"plugins\"")
+			l.unknown(d.Members, i, listDelegateKeys(), "is an unknown key of a list: multus ignores it; what is for a plugin belongs in \"plugins\"")
 		}
 	}
 	for _, u := range units {
