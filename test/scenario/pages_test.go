@@ -1,0 +1,81 @@
+// SPDX-FileCopyrightText: The multus-cni authors
+// SPDX-License-Identifier: Apache-2.0
+
+package scenario
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// pageWidth is how many characters of a line a page shows.
+const pageWidth = 120
+
+// TestPages checks that the links of the documentation lead somewhere, and that
+// no line is too long to be read.
+func TestPages(t *testing.T) {
+	var pages []string
+	for _, pattern := range []string{"*.md", "doc/*.md", "test/RUNS.md"} {
+		found, err := filepath.Glob(filepath.Join("..", "..", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	if len(pages) == 0 {
+		t.Fatal("no pages")
+	}
+	for _, page := range pages {
+		text := read(t, page)
+		i := 0
+		for line := range strings.Lines(text) {
+			i++
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > pageWidth {
+				t.Errorf("%s:%d: %d characters, want at most %d", page, i, n, pageWidth)
+			}
+		}
+		for _, m := range regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`).FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(m[1], "://") {
+				followLink(t, page, m[1], m[2])
+			}
+		}
+	}
+}
+
+func followLink(t *testing.T, page, target, anchor string) {
+	t.Helper()
+	path := page
+	if target != "" {
+		path = filepath.Join(filepath.Dir(page), target)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("%s: broken link: %v", page, err)
+		return
+	}
+	if anchor != "" && !slices.Contains(anchors(read(t, path)), anchor) {
+		t.Errorf("%s: %s has no heading for %s", page, path, anchor)
+	}
+}
+
+// anchors returns those of the headings, as hosts of repositories make them.
+func anchors(page string) (names []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
+		name := regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		names = append(names, "#"+strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
