@@ -5,10 +5,11 @@ package commandline
 
 import (
 	"fmt"
-	"multus-cni/pkg/cnierror"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"multus-cni/pkg/cnierror"
 )
 
 const (

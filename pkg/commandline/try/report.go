@@ -60,6 +60,7 @@ type Gateway struct {
 // Answer is whether a gateway is there.
 type Answer string
 
+// The answers of a gateway.
 const (
 	Answers Answer = "answers"   // to ARP, or to neighbor solicitation
 	Silent  Answer = "silent"    // it did not answer
