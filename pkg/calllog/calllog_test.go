@@ -70,7 +70,7 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-func TestNilLogDoesNothing(t *testing.T) {
+func TestNilLogDoesNothing(*testing.T) {
 	var l *Log
 	l.Begins("x", slog.String("a", "b"))
 	l.Succeeded("x", 0)

@@ -36,8 +36,10 @@ func TestWrongUseExitsWith2(t *testing.T) {
 		{"install -", `multus: say which conf to install, one file: see "multus help install"`},
 		{"install a.conf b.conf", `multus: say which conf to install, one file: see "multus help install"`},
 		{"validate --offline --cni-path /opt/cni/bin -", `multus: --offline asks no plugins: leave out --cni-path: see "multus help validate"`},
-		{"install --wait --dry-run a.conf",
-			`multus: --dry-run changes nothing, so that there is nothing to --wait for: see "multus help install"`},
+		{
+			"install --wait --dry-run a.conf",
+			`multus: --dry-run changes nothing, so that there is nothing to --wait for: see "multus help install"`,
+		},
 		{"ready a.conf b.conf", `multus: name one CONF, or none: see "multus help ready"`},
 		{"uninstall a.conf", `multus: uninstall takes no argument such as "a.conf": see "multus help uninstall"`},
 	} {

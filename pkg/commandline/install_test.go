@@ -210,21 +210,33 @@ func TestInstallRefuses(t *testing.T) {
 		spoil func(h *host)
 		want  string
 	}{
-		{"a conf with errors", func(h *host) { h.write(h.source, `{"name": "demo", "type": "multus"}`) },
+		{
+			"a conf with errors", func(h *host) { h.write(h.source, `{"name": "demo", "type": "multus"}`) },
 			"SOURCE:1:1: error: \"delegates\" is missing: list the networks of a pod there\nSOURCE: 1 error, 0 warnings\n" +
-				"multus: nothing was installed: the conf has errors\n"},
-		{"a plugin that is missing", func(h *host) { _ = os.Remove(filepath.Join(h.bin, "tuning")) },
+				"multus: nothing was installed: the conf has errors\n",
+		},
+		{
+			"a plugin that is missing", func(h *host) { _ = os.Remove(filepath.Join(h.bin, "tuning")) },
 			"SOURCE:2:116: error: delegate 1 \"tuning\": \"plugins[1].type\" names \"tuning\", which is not in BIN: install it there, or correct the name\n" +
-				"SOURCE: 1 error, 0 warnings\nmultus: nothing was installed: the conf has errors\n"},
-		{"a conf that is not there", func(h *host) { _ = os.Remove(h.source) },
-			"multus: open SOURCE: no such file or directory\n"},
-		{"a file that sorts first", func(h *host) { h.write(filepath.Join(h.conf, "05-bridge.conf"), "{}") },
+				"SOURCE: 1 error, 0 warnings\nmultus: nothing was installed: the conf has errors\n",
+		},
+		{
+			"a conf that is not there", func(h *host) { _ = os.Remove(h.source) },
+			"multus: open SOURCE: no such file or directory\n",
+		},
+		{
+			"a file that sorts first", func(h *host) { h.write(filepath.Join(h.conf, "05-bridge.conf"), "{}") },
 			accepted + "multus: nothing was installed: in CONF, 05-bridge.conf sorts before 10-multus.conf, and runtimes read only the first: " +
-				"move it away, or give this conf a name that sorts first\n"},
-		{"a name that no runtime reads", func(h *host) { h.source += ".new"; h.write(h.source, goodConf) },
-			accepted + "multus: nothing was installed: in CONF, runtimes read only names that end in .conf, .conflist or .json: rename 10-multus.conf.new\n"},
-		{"a directory that is missing", func(h *host) { h.conf += "/none" },
-			"multus: there is no directory CONF: name the one that the runtime uses, or create it (mkdir -p)\n"},
+				"move it away, or give this conf a name that sorts first\n",
+		},
+		{
+			"a name that no runtime reads", func(h *host) { h.source += ".new"; h.write(h.source, goodConf) },
+			accepted + "multus: nothing was installed: in CONF, runtimes read only names that end in .conf, .conflist or .json: rename 10-multus.conf.new\n",
+		},
+		{
+			"a directory that is missing", func(h *host) { h.conf += "/none" },
+			"multus: there is no directory CONF: name the one that the runtime uses, or create it (mkdir -p)\n",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t)

@@ -14,37 +14,39 @@ import (
 )
 
 // flannelUnder is a conf of multus with the flannel of flannelList.
-func flannelUnder(name, more string) string {
-	return fmt.Sprintf(`{"cniVersion": "0.3.1", "name": "multus", "type": "multus", %s
-	"delegates": [{"type": "macvlan"}, {"masterplugin": true, %s "plugins": [{"type": "flannel"}, {"type": "portmap", "capabilities": {"portMappings": true}}]}]}`,
-		more, name)
+func flannelUnder(name string) string {
+	return fmt.Sprintf(`{"cniVersion": "0.3.1", "name": "multus", "type": "multus", "capabilities": {"portMappings": true},
+	"delegates": [{"type": "macvlan"}, {"masterplugin": true, %s "plugins": [{"type": "flannel"}, {"type": "portmap", "capabilities": {"portMappings": true}}]}]}`, name)
 }
 
 // What install says about the conf that was read first so far.
 func TestInstallComparesWithTheConfSoFar(t *testing.T) {
-	const (
-		declared  = `"capabilities": {"portMappings": true},`
-		noPortmap = `{"cniVersion": "0.3.1", "name": "cbr0", "type": "multus", "delegates": [{"type": "flannel", "masterplugin": true}]}`
-	)
+	const noPortmap = `{"cniVersion": "0.3.1", "name": "cbr0", "type": "multus", "delegates": [{"type": "flannel", "masterplugin": true}]}`
 	for _, test := range []struct {
 		name, old, conf string
 		args            string
 		code            int
 		want            string // in the output, "" for no message of install's own
 	}{
-		{"the same network name", flannelList, flannelUnder(`"name": "cbr0",`, declared), "", exitOK, ""},
-		{"another network name", flannelList, flannelUnder("", declared), "", exitError,
+		{"the same network name", flannelList, flannelUnder(`"name": "cbr0",`), "", exitOK, ""},
+		{
+			"another network name", flannelList, flannelUnder(""), "", exitError,
 			`multus: nothing was installed: 90-old.conflist serves the pods of this node, and its "flannel" has the network name "cbr0"; ` +
 				`in delegate 1 it is "multus". IPAM plugins keep addresses by that name, so that new pods could get those of pods that run. ` +
-				`Write "name": "cbr0" into delegate 1; or drain the node, then use --drained`},
-		{"another network name on a drained node", flannelList, flannelUnder("", declared), "--drained", exitOK, ""},
-		{"another plugin", strings.Replace(flannelList, `"type": "flannel"`, `"type": "calico"`, 1), flannelUnder("", declared), "", exitOK,
-			`multus: warning: 90-old.conflist runs "calico", and no delegate of this conf does: new pods would go without it`},
-		{"a plugin and its capability less", flannelList, noPortmap, "", exitOK,
+				`Write "name": "cbr0" into delegate 1; or drain the node, then use --drained`,
+		},
+		{"another network name on a drained node", flannelList, flannelUnder(""), "--drained", exitOK, ""},
+		{
+			"another plugin", strings.Replace(flannelList, `"type": "flannel"`, `"type": "calico"`, 1), flannelUnder(""), "", exitOK,
+			`multus: warning: 90-old.conflist runs "calico", and no delegate of this conf does: new pods would go without it`,
+		},
+		{
+			"a plugin and its capability less", flannelList, noPortmap, "", exitOK,
 			"multus: warning: 90-old.conflist declares the capability \"portMappings\", and this conf does not: runtimes would no longer send it\n" +
-				`multus: warning: 90-old.conflist runs "portmap", and no delegate of this conf does: new pods would go without it`},
-		{"a conf that no runtime can use", "{", flannelUnder("", declared), "", exitOK, ""},
-		{"a conf without a name", `{"plugins": [{"type": "flannel"}, {"type": "portmap"}]}`, flannelUnder("", declared), "", exitOK, ""},
+				`multus: warning: 90-old.conflist runs "portmap", and no delegate of this conf does: new pods would go without it`,
+		},
+		{"a conf that no runtime can use", "{", flannelUnder(""), "", exitOK, ""},
+		{"a conf without a name", `{"plugins": [{"type": "flannel"}, {"type": "portmap"}]}`, flannelUnder(""), "", exitOK, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t)

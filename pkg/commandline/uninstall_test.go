@@ -134,16 +134,26 @@ func TestUninstallRemovesNothingWhilePodsAreAttached(t *testing.T) {
 		{"in the conf's directory", multusConf, func(u *uninstaller) { u.attach(u.other, "c1") }, "", refusal("1 record", "OTHER")},
 		{"in the default directory", multusConf, func(u *uninstaller) { u.attach(u.records, "c1") }, "", refusal("1 record", "RECORDS")},
 		{"in both", multusConf, func(u *uninstaller) { u.attach(u.other, "c1"); u.attach(u.records, "c2") }, "", refusal("2 records", "RECORDS:OTHER")},
-		{"in a directory that is named", `{"type": "multus"}`, func(u *uninstaller) { u.attach(u.other, "c1") },
-			"--cni-dir=/nonexistent:OTHER", refusal("1 record", "OTHER")},
-		{"of a nested multus", `{"type": "multus", "delegates": [{"plugins": [{"type": "multus", "cniDir": "OTHER"}]}]}`,
-			func(u *uninstaller) { u.attach(u.other, "c1") }, "", refusal("1 record", "OTHER")},
-		{"a lock alone", multusConf, func(u *uninstaller) { u.write(filepath.Join(u.other, "demo:c1:eth0.json.lock"), "") }, "",
-			refusal("1 record", "OTHER")},
-		{"a damaged record", multusConf, func(u *uninstaller) { u.write(filepath.Join(u.other, "demo:c1:eth0.json"), "{") }, "",
-			refusal("1 record", "OTHER")},
-		{"a record of 2017", multusConf, func(u *uninstaller) { u.write(filepath.Join(u.other, "c1"), `[{"type": "ptp"}]`) }, "",
-			refusal("1 record", "OTHER")},
+		{
+			"in a directory that is named", `{"type": "multus"}`, func(u *uninstaller) { u.attach(u.other, "c1") },
+			"--cni-dir=/nonexistent:OTHER", refusal("1 record", "OTHER"),
+		},
+		{
+			"of a nested multus", `{"type": "multus", "delegates": [{"plugins": [{"type": "multus", "cniDir": "OTHER"}]}]}`,
+			func(u *uninstaller) { u.attach(u.other, "c1") }, "", refusal("1 record", "OTHER"),
+		},
+		{
+			"a lock alone", multusConf, func(u *uninstaller) { u.write(filepath.Join(u.other, "demo:c1:eth0.json.lock"), "") }, "",
+			refusal("1 record", "OTHER"),
+		},
+		{
+			"a damaged record", multusConf, func(u *uninstaller) { u.write(filepath.Join(u.other, "demo:c1:eth0.json"), "{") }, "",
+			refusal("1 record", "OTHER"),
+		},
+		{
+			"a record of 2017", multusConf, func(u *uninstaller) { u.write(filepath.Join(u.other, "c1"), `[{"type": "ptp"}]`) }, "",
+			refusal("1 record", "OTHER"),
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			u := newUninstaller(t)

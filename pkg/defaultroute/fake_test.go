@@ -249,7 +249,7 @@ func TestRestoreGoesOn(t *testing.T) {
 }
 
 // What the kernel would never send is an error, no panic.
-func TestParseCutOff(t *testing.T) {
+func TestParseCutOff(*testing.T) {
 	for _, s := range []spec{
 		{family: v4, nexthops: []spec{{dev: "eth0", via: "10.0.0.1"}, {dev: "eth0", via: "fe80::1"}}},
 		{family: v6, nexthops: []spec{{dev: "eth0", via: "fe80::1", weight: 3}}, mtu: 1300},

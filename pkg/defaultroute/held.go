@@ -151,7 +151,10 @@ func (k *Keeper) only(wanted func(*held) bool) error {
 			continue
 		}
 		err := k.putBack(h)
-		if err != nil && !(h.delegate == nobody && errors.Is(err, unix.ENODEV)) { // its interface is gone, and its routes with it
+		if h.delegate == nobody && errors.Is(err, unix.ENODEV) { // its interface is gone, and its routes with it
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -55,15 +55,35 @@ func TestOwners(t *testing.T) {
 		v4, v6     []string
 		interfaces map[string]string
 	}{
-		{"a family that the primary lacks", 1, [][]spec{{via(v6, 1)}, {via(v4, 0)}, {via(v4, 2), via(v6, 2)}},
-			[]string{"eth0 10.0.0.1"}, []string{"net0 fd00:1::1"}, map[string]string{"ipv4": "eth0", "ipv6": "net0"}},
-		{"a family that comes after the primary", 0, [][]spec{{via(v4, 0)}, {via(v6, 1)}, {via(v6, 2)}},
-			[]string{"eth0 10.0.0.1"}, []string{"net0 fd00:1::1"}, map[string]string{"ipv4": "eth0", "ipv6": "net0"}},
-		{"the first secondary keeps it", 2, [][]spec{{via(v4, 1)}, {via(v4, 2)}, {}},
-			[]string{"net0 10.1.0.1"}, nil, map[string]string{"ipv4": "net0"}},
+		{
+			"a family that the primary lacks", 1,
+			[][]spec{{via(v6, 1)}, {via(v4, 0)}, {via(v4, 2), via(v6, 2)}},
+			[]string{"eth0 10.0.0.1"},
+			[]string{"net0 fd00:1::1"},
+			map[string]string{"ipv4": "eth0", "ipv6": "net0"},
+		},
+		{
+			"a family that comes after the primary", 0,
+			[][]spec{{via(v4, 0)}, {via(v6, 1)}, {via(v6, 2)}},
+			[]string{"eth0 10.0.0.1"},
+			[]string{"net0 fd00:1::1"},
+			map[string]string{"ipv4": "eth0", "ipv6": "net0"},
+		},
+		{
+			"the first secondary keeps it", 2,
+			[][]spec{{via(v4, 1)}, {via(v4, 2)}, {}},
+			[]string{"net0 10.1.0.1"},
+			nil,
+			map[string]string{"ipv4": "net0"},
+		},
 		{"nobody has one", 0, [][]spec{{}, {}}, nil, nil, map[string]string{}},
-		{"the lowest metric names the interface", 0, [][]spec{{at(via(v4, 0), 20), at(via(v4, 1), 10)}, {}},
-			[]string{"eth0 10.0.0.1", "net0 10.1.0.1"}, nil, map[string]string{"ipv4": "net0"}},
+		{
+			"the lowest metric names the interface", 0,
+			[][]spec{{at(via(v4, 0), 20), at(via(v4, 1), 10)}, {}},
+			[]string{"eth0 10.0.0.1", "net0 10.1.0.1"},
+			nil,
+			map[string]string{"ipv4": "net0"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -137,7 +137,7 @@ func loseThread(t *testing.T) func(request) (string, error) {
 	}
 	return func(request) (string, error) {
 		if here, err := os.Readlink(own); err != nil || here != home {
-			return "", fmt.Errorf("on a lost thread: %v", err)
+			return "", fmt.Errorf("on the lost thread of %s", here)
 		}
 		runtime.LockOSThread()
 		return "", unix.Unshare(unix.CLONE_NEWNET)

@@ -164,7 +164,7 @@ func FuzzEnvironment(f *testing.F) {
 			}
 		}
 		stdout := stdoutOfProcess(t)
-		exit := serveWith(t, t.Context(), &Multus{Env: env, Stdout: stdout, Stderr: io.Discard}, stdin)
+		exit := serveWith(t.Context(), t, &Multus{Env: env, Stdout: stdout, Stderr: io.Discard}, stdin)
 		text, err := io.ReadAll(io.NewSectionReader(stdout, 0, 1<<20))
 		if err != nil {
 			t.Fatal(err)

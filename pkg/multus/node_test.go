@@ -251,7 +251,7 @@ func (n *node) callWith(ctx context.Context, verb, conf string, pairs ...string)
 	if n.stdout != nil {
 		m.Stdout = n.stdout
 	}
-	a := answer{exit: serveWith(n.t, ctx, m, conf)}
+	a := answer{exit: serveWith(ctx, n.t, m, conf)}
 	a.stdout, a.stderr = stdout.String(), stderr.String()
 	if a.exit != 0 && n.stdout == nil {
 		n.must(json.Unmarshal(stdout.Bytes(), &a.Error)) // of two documents that is an error
@@ -260,7 +260,7 @@ func (n *node) callWith(ctx context.Context, verb, conf string, pairs ...string)
 }
 
 // serveWith gives the process the environment and the stdin that Serve reads.
-func serveWith(t *testing.T, ctx context.Context, m *Multus, stdin string) int {
+func serveWith(ctx context.Context, t *testing.T, m *Multus, stdin string) int {
 	t.Helper()
 	for _, pair := range m.Env {
 		key, value, _ := strings.Cut(pair, "=")

@@ -31,7 +31,8 @@ func TestRollback(t *testing.T) {
 	for _, test := range []failing{
 		{
 			"the first delegate", func(n *node, _ func()) { n.does["ADD a"] = fails(11, "busy") },
-			[]string{"ADD a net0", "DEL a net0"}, 11, `delegate 0 "a" (net0): ADD: busy`,
+			[]string{"ADD a net0", "DEL a net0"},
+			11, `delegate 0 "a" (net0): ADD: busy`,
 		},
 		{
 			"the last delegate", func(n *node, _ func()) { n.does["ADD p"] = fails(107, "no address") },
@@ -51,7 +52,8 @@ func TestRollback(t *testing.T) {
 		},
 		{
 			"a signal before the second", func(n *node, cancel func()) { n.does["ADD a"] = n.then(cancel) },
-			[]string{"ADD a net0", "DEL a net0"}, 999, "stopped: context canceled",
+			[]string{"ADD a net0", "DEL a net0"},
+			999, "stopped: context canceled",
 		},
 		{
 			"a signal right before printing", func(n *node, cancel func()) { n.does["ADD p"] = n.then(cancel) },

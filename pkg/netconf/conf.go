@@ -26,9 +26,9 @@ const DefaultCNIDir = "/var/lib/cni/multus"
 // MaxNameLength is the longest network name, in bytes, with which every pod
 // can be attached. The record's file name, at most 255 bytes long, holds it
 // beside a container id of 64 characters, an interface name of 15 bytes, two
-// separators and the longest suffix, ".json.quarantined". Parse accepts
+// separators and the longest suffix, ".json.damaged". Parse accepts
 // longer names, because their pods must be deletable.
-const MaxNameLength = 255 - 64 - 15 - len("::.json.quarantined")
+const MaxNameLength = 255 - 64 - 15 - len("::.json.damaged")
 
 // Conf is the configuration of multus: a network that is made of other
 // networks. It does not change after it was read.

@@ -305,7 +305,7 @@ func TestOwn(t *testing.T) {
 }
 
 func TestMaxNameLength(t *testing.T) {
-	name := strings.Repeat("n", MaxNameLength) + ":" + strings.Repeat("c", 64) + ":" + strings.Repeat("i", 15) + ".json.quarantined"
+	name := strings.Repeat("n", MaxNameLength) + ":" + strings.Repeat("c", 64) + ":" + strings.Repeat("i", 15) + ".json.damaged"
 	if len(name) != 255 {
 		t.Errorf("the longest file name has %d bytes, want 255", len(name))
 	}

@@ -141,11 +141,11 @@ func (s *stdio) write() {
 	closeFD(&s.ours[0])
 }
 
-// read takes at most max bytes from stdout (1) or stderr (2), and returns how
+// read takes at most limit bytes from stdout (1) or stderr (2), and returns how
 // many it got. What is too much on stdout is dropped, so that the plugin does
 // not block.
-func (s *stdio) read(i, max int) int {
-	n, err := unix.Read(s.ours[i], s.buf[:max])
+func (s *stdio) read(i, limit int) int {
+	n, err := unix.Read(s.ours[i], s.buf[:limit])
 	if err != nil { // nothing there
 		return 0
 	}

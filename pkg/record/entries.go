@@ -21,6 +21,7 @@ import (
 // Kind is what an entry of the directory is.
 type Kind string
 
+// The kinds of entries, and which fields of an Entry go with them.
 const (
 	KindReadable    Kind = "readable"    // Entry.Record is set
 	KindNewer       Kind = "newer"       // Entry.Err is a *NewerError

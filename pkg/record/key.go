@@ -16,7 +16,7 @@ import (
 
 const (
 	recordSuffix = ".json"
-	// Behind recordSuffix, or behind the name of a legacy record:
+	// quarantineSuffix follows recordSuffix, or the name of a legacy record.
 	quarantineSuffix = ".damaged"
 	tempSuffix       = ".tmp"
 	lockSuffix       = ".lock"

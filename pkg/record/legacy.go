@@ -21,6 +21,7 @@ import (
 // Origin is who has written a legacy record.
 type Origin string
 
+// The programs whose records are recognized.
 const (
 	Origin2017     Origin = "2017"     // the Multus of 2017
 	OriginUpstream Origin = "upstream" // the Multus of k8snetworkplumbingwg

@@ -290,7 +290,12 @@ func TestLoadDamaged(t *testing.T) {
 func TestKeysThatMakeNoFileName(t *testing.T) {
 	s := newStore(t)
 	for _, k := range []Key{
-		{"", "c", "e"}, {"n", "..", "e"}, {"n", "c", "e/f"}, {"n:m", "c", "e"}, {"n", ".c", "e"}, {"n", "c\x00", "e"},
+		{"", "c", "e"},
+		{"n", "..", "e"},
+		{"n", "c", "e/f"},
+		{"n:m", "c", "e"},
+		{"n", ".c", "e"},
+		{"n", "c\x00", "e"},
 		{"n", strings.Repeat("c", 255), "e"},
 	} {
 		_, loadErr := s.Load(k)

@@ -273,14 +273,14 @@ func log(line string) error {
 // supported returns the versions that a type supports: see the package comment.
 func supported(kind string) []string {
 	all := version.All.SupportedVersions()
-	_, max, limited := strings.Cut(kind, "@")
+	_, newest, limited := strings.Cut(kind, "@")
 	if !limited {
 		return all
 	}
-	if i := slices.Index(all, max); i >= 0 {
+	if i := slices.Index(all, newest); i >= 0 {
 		return all[:i+1]
 	}
-	return strings.Split(max, ",")
+	return strings.Split(newest, ",")
 }
 
 // begin starts the result of ADD.

@@ -62,7 +62,7 @@ func environments() []surroundings {
 	}
 }
 
-func removed(w *world) error { return os.RemoveAll(cellDir) }
+func removed(*world) error { return os.RemoveAll(cellDir) }
 
 func smallDisk(options string) func(*world) error {
 	return func(*world) error { return unix.Mount("tmpfs", cellDir, "tmpfs", 0, "mode=700,"+options) }

@@ -5,6 +5,7 @@ package model
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -54,27 +55,35 @@ func (w *model) add(k key) int {
 	})
 }
 
-// attachAll runs the delegates and keeps the default routes.
+// attachAll runs the delegates. Each meets a pod without the default routes of
+// the others, clause 4.
 func (w *model) attachAll(k key, r *record) (code, started int) {
-	keepers := map[string]*keeper{}
-	for _, family := range families {
-		keepers[family] = &keeper{owner: -1}
-	}
+	of := func(i int) map[string]route { return r.pod.links[r.delegates[i].ifname].defaults }
+	brought := make([]map[string]route, len(r.delegates))
 	for i := range r.delegates {
 		a := &r.delegates[i]
+		for other := range i {
+			clear(of(other))
+		}
 		if code := w.addOne(k, r, a); code != 0 {
 			return code, i + 1
 		}
 		if a.primary && !a.result {
 			return ownError, i + 1
 		}
-		for _, family := range families {
-			keepers[family].ran(r, i, family)
-		}
+		brought[i] = maps.Clone(of(i))
 	}
 	r.defaults = map[string]string{}
 	for _, family := range families {
-		if owner := keepers[family].owner; owner >= 0 {
+		owner := -1 // the primary, or the first secondary that brings one
+		for i, a := range r.delegates {
+			delete(of(i), family)
+			if brought[i][family] != (route{}) && (a.primary || owner < 0) {
+				owner = i
+			}
+		}
+		if owner >= 0 {
+			of(owner)[family] = brought[owner][family]
 			r.defaults[family] = r.delegates[owner].ifname
 		}
 	}
@@ -112,31 +121,6 @@ func (w *model) keep(k key, a attached) {
 func (p *podState) see(list []attached) {
 	for i := range list {
 		list[i].seen = list[i].seen || p.links[list[i].ifname] != nil
-	}
-}
-
-// keeper knows who has the default route of a family, clause 4: the primary,
-// or the first secondary that brings one when the primary brings none.
-type keeper struct {
-	owner   int
-	route   route
-	settled bool // the primary has run
-}
-
-func (o *keeper) ran(r *record, i int, family string) {
-	of := func(i int) map[string]route { return r.pod.links[r.delegates[i].ifname].defaults }
-	brought, primary := of(i)[family], r.delegates[i].primary
-	if primary {
-		o.settled = true
-	}
-	if brought != (route{}) && (primary || o.owner < 0) {
-		o.owner, o.route = i, brought
-	}
-	if o.owner != i || !o.settled {
-		delete(of(i), family)
-	}
-	if o.settled && o.owner >= 0 {
-		of(o.owner)[family] = o.route
 	}
 }
 
@@ -179,7 +163,7 @@ func (w *model) undo(k key, r *record, list []attached, netns bool) int {
 	if netns {
 		w.pods[k.container].see(before)
 	}
-	code := w.delAll(k, list, today, netns, false)
+	code := w.delAll(k, list, today, netns, !r.complete)
 	if code == 0 {
 		delete(w.records, k)
 	} else {
@@ -189,7 +173,7 @@ func (w *model) undo(k key, r *record, list []attached, netns bool) int {
 }
 
 // delAll is the DEL of delegates, last first.
-func (w *model) delAll(k key, list, today []attached, netns, rolledBack bool) (first int) {
+func (w *model) delAll(k key, list, today []attached, netns, incomplete bool) (first int) {
 	pod := w.pods[k.container]
 	var gone []string
 	for _, name := range names(list) {
@@ -198,7 +182,7 @@ func (w *model) delAll(k key, list, today []attached, netns, rolledBack bool) (f
 		}
 	}
 	for _, a := range slices.Backward(list) {
-		mine := !w.ownedByAnother(k, a.ifname) || w.records[k] != nil && (!rolledBack || a.result) // 5.8
+		mine := !w.ownedByAnother(k, a.ifname) || w.records[k] != nil && (!incomplete || a.result) // 5.8
 		code := w.delTarget(k, a, today, netns && mine, mine && slices.Contains(gone, a.ifname))
 		if first == 0 {
 			first = code

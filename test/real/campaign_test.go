@@ -187,7 +187,7 @@ func (k *killing) strike(t *testing.T, cmd *exec.Cmd, s strike) (end func()) {
 	if c.strike(t, s, k.node.plugins, k.took) {
 		k.landed++
 	}
-	return func() { c.wait(t, k.verb) }
+	return func() { _ = c.wait(t, k.verb) } // killed or finished, both are fine
 }
 
 // hostLocalKilled is a lease that host-local has made and not yet written its

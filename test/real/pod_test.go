@@ -53,12 +53,6 @@ func (p *pod) inside(t *testing.T, f func() error) {
 	}
 }
 
-// command runs a command in the pod.
-func (p *pod) command(t *testing.T, args string) string {
-	t.Helper()
-	return output(t, "nsenter", append([]string{"--net=" + p.netns}, strings.Fields(args)...)...)
-}
-
 // text describes the pod, a line each: its interfaces with kind and addresses;
 // then its default routes, one line for each next hop.
 func (p *pod) text(t *testing.T) string {

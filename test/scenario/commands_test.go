@@ -107,7 +107,7 @@ func cmdRefuses(ts *testscript.TestScript, args []string) {
 		rows++
 		err := refused(ts, row)
 		if called, logErr := state(ts).NewCalls(); logErr != nil || len(called) > 0 {
-			err = fmt.Errorf("called: %v %v", called, logErr)
+			err = errors.Join(fmt.Errorf("called: %v", called), logErr)
 		}
 		if err != nil {
 			ts.Logf("%s\n\t%v", line, err)

@@ -93,7 +93,7 @@ func TestCheckKnowsTheNamesOfAPod(t *testing.T) {
 	for _, test := range []struct{ name, ifname, want string }{
 		{"n", "data0", ""},
 		{strings.Repeat("n", netconf.MaxNameLength), "data0", ""},
-		{strings.Repeat("n", netconf.MaxNameLength+1), "data0", `"name" is 158 bytes long: a record's file name has room for 157`},
+		{strings.Repeat("n", netconf.MaxNameLength+1), "data0", `"name" is 162 bytes long: a record's file name has room for 161`},
 		{"n", "eth0", `delegate 1: "ifname" "eth0" is what runtimes call the interface of the primary: choose another name`},
 	} {
 		report := Check("a.conf", fmt.Appendf(nil, conf, test.name, test.ifname), []string{t.TempDir()})
