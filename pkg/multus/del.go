@@ -101,8 +101,9 @@ func (a *attachment) setAside(reason error) error {
 type target struct {
 	delegate netconf.Delegate
 	result   json.RawMessage // of its ADD, nil when that is not known
-	// seen says that its ADD made its interface in the pod.
-	seen bool
+	// seen says that its ADD made its interface in the pod, and unknown that
+	// nobody knows whether it did: it failed, was killed, or left no record.
+	seen, unknown bool
 	// foreign says that an interface of its name in the pod belongs to another
 	// attachment.
 	foreign bool
@@ -137,6 +138,9 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 		return err
 	}
 	if !r.Complete {
+		for i := range targets {
+			targets[i].unknown = targets[i].result == nil
+		}
 		a.compareWithConf(targets)
 		a.markForeign(targets, identity(r))
 	}
@@ -205,17 +209,10 @@ func (a *attachment) compareWithConf(targets []target) {
 // configuration. A record has it with other white space.
 func sameConfig(a, b netconf.Delegate) bool {
 	return slices.EqualFunc(a.Plugins, b.Plugins, func(p, q netconf.Plugin) bool {
-		return bytes.Equal(compact(p.Config), compact(q.Config))
+		x, _ := json.Marshal(p.Config) // compact: a record is indented in its own way
+		y, _ := json.Marshal(q.Config)
+		return bytes.Equal(x, y)
 	})
-}
-
-func compact(config rawjson.Object) []byte {
-	text, _ := config.MarshalJSON()
-	var out bytes.Buffer
-	if json.Compact(&out, text) != nil { // not reachable: it was parsed
-		return text
-	}
-	return out.Bytes()
 }
 
 // undoConf DELs what an ADD with this conf would have made.
@@ -229,7 +226,7 @@ func (a *attachment) undoConf(ctx context.Context, p *pod) error {
 	}
 	targets := make([]target, len(delegates))
 	for i, d := range delegates {
-		targets[i].delegate = d
+		targets[i] = target{delegate: d, unknown: true}
 		if d.Primary {
 			targets[i].result = a.conf.PrevResult
 		}
@@ -266,7 +263,9 @@ func namesOf(targets []target) []string {
 // A delegate whose interface was in the pod once, and no longer is, gets a
 // second DEL, without a network namespace: host-device, for one, cannot be
 // deleted twice otherwise, so that a DEL which failed half-way could never
-// succeed. A plugin that asks to be tried again later gets none.
+// succeed, nor one after an ADD that found no device. It is not for a delegate
+// whose ADD succeeded without an interface (DPDK), and so has something else to
+// give back, and not for one that asks to be tried again later.
 func (a *attachment) deleteOne(ctx context.Context, t target, runtimeConfig rawjson.Object, p *pod) error {
 	path := p.current()
 	if t.foreign {
@@ -280,10 +279,10 @@ func (a *attachment) deleteOne(ctx context.Context, t target, runtimeConfig rawj
 	if err == nil || cnierror.HasCode(err, types.ErrTryAgainLater) { // of a list, one plugin may say so
 		return err
 	}
-	if path != "" && t.seen && p.lacked(t.delegate.IfName) && run(t.delegate, "") == nil {
+	if t.today != nil && run(*t.today, path) == nil {
 		return nil
 	}
-	if t.today != nil && run(*t.today, path) == nil {
+	if path != "" && (t.seen || t.unknown) && p.lacked(t.delegate.IfName) && run(t.delegate, "") == nil {
 		return nil
 	}
 	if t.dropped {

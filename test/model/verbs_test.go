@@ -196,20 +196,20 @@ func (w *model) delAll(k key, list, today []attached, netns, incomplete bool) (f
 // today has in its place, 5.7.
 func (w *model) delTarget(k key, a attached, today []attached, netns, gone bool) int {
 	code := w.delOne(k, a, netns)
-	switch {
-	case code == 0, gone && (a.seen || a.result) && w.delOne(k, a, false) == 0:
-		return 0
-	case today == nil:
-		return code
-	}
 	at := slices.IndexFunc(today, func(t attached) bool { return t.ifname == a.ifname })
-	if at < 0 {
-		return 0
-	}
-	if now := today[at]; now.text != a.text {
+	if code != 0 && at >= 0 && today[at].text != a.text {
+		now := today[at]
 		if now.result = a.result; w.delOne(k, now, netns) == 0 {
 			return 0
 		}
+	}
+	incomplete := today != nil
+	unknown := (incomplete || w.records[k] == nil) && !a.result
+	if code != 0 && gone && (a.seen || a.result || unknown) && w.delOne(k, a, false) == 0 {
+		return 0
+	}
+	if incomplete && at < 0 {
+		return 0
 	}
 	return code
 }
