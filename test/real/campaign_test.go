@@ -102,13 +102,24 @@ func pool(network int) string {
 	return fmt.Sprintf(`"ipam": {"type": "host-local", "subnet": "10.%d.0.0/16", "routes": [{"dst": "0.0.0.0/0"}]}`, network)
 }
 
+// withChains has the plugins that the other confs of a campaign have not.
+var withChains = with(conf("1.1.0",
+	`{"type": "tap", `+pool(1)+`}`,
+	`{"type": "host-device", "device": "vf1", `+pool(4)+`}`,
+	primary(`{"plugins": [
+		{"type": "bridge", "bridge": "br2", "isGateway": true, "ipMasq": true, `+pool(2)+`},
+		{"type": "portmap", "backend": "iptables", "capabilities": {"portMappings": true}},
+		{"type": "firewall", "backend": "iptables"}]}`)),
+	`"runtimeConfig": {"portMappings": [{"hostPort": 18080, "containerPort": 80, "protocol": "tcp"}]}`)
+
 // rounds does as many rounds as there are kills. A round ends with the pod
 // detached, and then nothing may be left.
 //
 // Every fourth round has ipMasq, with one of the two delegates, for which
 // multus is killed, and not a plugin: no plugin of these finds its rules again
 // once it was killed between the interface, whose addresses lead to them, and
-// the rules.
+// the rules. For the same reason only multus is killed where a host port and a
+// firewall have rules of the pod, in another fourth of the rounds.
 func (k *killing) rounds(t *testing.T, p *pod, round func(i int, c string, s strike)) {
 	masqueraded := func(first, second bool) string {
 		return conf("1.1.0",
@@ -116,7 +127,8 @@ func (k *killing) rounds(t *testing.T, p *pod, round func(i int, c string, s str
 			fmt.Sprintf(`{"type": "ptp", "masterplugin": true, "ipMasq": %v, %s}`, second, pool(2)))
 	}
 	plain := masqueraded(false, false)
-	if k.before == nil {
+	k.node.veth(t, "vf1", "wire1")
+	if k.before == nil || k.verb == "GC" {
 		k.before = k.node.snapshot(t)
 	}
 	k.rehearse(t, p, plain)
@@ -125,6 +137,8 @@ func (k *killing) rounds(t *testing.T, p *pod, round func(i int, c string, s str
 		c := plain
 		if s.victim == victimMultus && i%4 < 2 {
 			c = masqueraded(i%8 < 4, i%8 >= 4)
+		} else if s.victim == victimMultus && i%4 == 2 {
+			c = withChains
 		}
 		round(i, c, s)
 		k.node.noRules = c == plain && i < k.kills-1 // to list none takes a tenth of a kill's time

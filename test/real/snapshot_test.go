@@ -48,6 +48,10 @@ var byDesign = []struct {
 		"portmap (iptables): the rules that lead there, and that mark packets; a pod's own rules are in CNI-HOSTPORT-DNAT and CNI-DN-*",
 	},
 	{
+		regexp.MustCompile(`^(ip6?tables filter|nft ip6? filter) ?(-A |:)?(CNI-(FORWARD|ADMIN)$|(FORWARD|CNI-FORWARD):? .*(jump|-j) CNI-(FORWARD|ADMIN)$)`),
+		"firewall: its two chains and the rules that lead there, once for all pods",
+	},
+	{
 		regexp.MustCompile(`^nft ip6? cni_hostport(: comment .*| \w+(: (type \w+ hook|jump \w+$|fib daddr type local jump) ?.*)?)?$`),
 		"portmap (nftables): its table with empty chains, there once for all pods",
 	},

@@ -209,12 +209,15 @@ func (r *running) ended(t *testing.T) bool {
 	return info.Signo != 0
 }
 
-// inject has strace run the command, which gets the signal when it enters the
-// system call. (Only multus's main thread is traced: it makes all calls that
-// matter.)
+// traceMultus are the options that have strace trace all threads of multus, and
+// not the plugins that it runs.
+var traceMultus = []string{"-f", "--detach-on=execve", "-qq", "-e", "signal=none"}
+
+// inject has strace run the command, which gets the signal when one of its
+// threads enters the system call for the nth time.
 func (s strike) inject(cmd *exec.Cmd) *exec.Cmd {
-	traced := exec.Command("strace", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e", "trace="+s.call,
-		"-e", fmt.Sprintf("inject=%s:signal=%s:when=%d", s.call, s.how, s.nth), cmd.Path)
+	traced := exec.Command("strace", append(slices.Clone(traceMultus), "-o", "/dev/null", "-e", "trace="+s.call,
+		"-e", fmt.Sprintf("inject=%s:signal=%s:when=%d", s.call, s.how, s.nth), cmd.Path)...)
 	traced.Env, traced.Stdin = cmd.Env, cmd.Stdin
 	return traced
 }
@@ -223,7 +226,7 @@ func (s strike) inject(cmd *exec.Cmd) *exec.Cmd {
 func (n *node) trace(t *testing.T) {
 	t.Helper()
 	n.multus = filepath.Join(testDir, "traced")
-	text := "#!/bin/sh\nexec strace -qq -e signal=none -o " + testDir + "/calls.$CNI_COMMAND '" + os.Getenv(multusEnv) + "'\n"
+	text := "#!/bin/sh\nexec strace " + strings.Join(traceMultus, " ") + " -o " + testDir + "/calls.$CNI_COMMAND '" + os.Getenv(multusEnv) + "'\n"
 	if err := os.MkdirAll(testDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -236,8 +239,8 @@ func (n *node) trace(t *testing.T) {
 // Go's runtime makes for itself, never as many twice. A kill there is one at
 // the next call that is neither.
 var harmless = []string{
-	"execve", "fstat", "futex", "geteuid", "getpid", "getsockname", "getsockopt", "gettid", "madvise", "mmap", "newfstatat", "prlimit64",
-	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sigaltstack", "statfs",
+	"execve", "exit", "fstat", "futex", "geteuid", "getpid", "getsockname", "getsockopt", "gettid", "madvise", "mmap", "nanosleep", "newfstatat", "prlimit64",
+	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sched_yield", "sigaltstack", "statfs", "tgkill",
 }
 
 // systemCalls returns a kill for each call that trace has noted of a verb.
@@ -249,13 +252,16 @@ func systemCalls(t *testing.T, verb string) []strike {
 	}
 	var all []strike
 	seen := map[string]int{}
-	for _, match := range regexp.MustCompile(`(?m)^(\w+)\(`).FindAllStringSubmatch(string(text), -1) {
-		call := match[1]
+	for _, match := range regexp.MustCompile(`(?m)^(\d+) +(\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+		call := match[2]
 		if slices.Contains(harmless, call) {
 			continue
 		}
-		seen[call]++
-		all = append(all, strike{victim: victimMultus, how: withKill, call: call, nth: seen[call]})
+		seen[match[0]]++ // of one thread: so strace counts
+		if nth := seen[match[0]]; nth > seen[call] {
+			seen[call] = nth
+			all = append(all, strike{victim: victimMultus, how: withKill, call: call, nth: nth})
+		}
 	}
 	for i := range all {
 		all[i].often = seen[all[i].call]
