@@ -5,7 +5,7 @@
 // section 2, "Parameters".
 //
 // It only looks for keys that it knows. Whether the whole is well formed is for
-// the plugins to say, which get it byte for byte.
+// the plugins to decide.
 package cniargs
 
 import "strings"

@@ -1,11 +1,12 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package commandline holds the commands for people: what multus does when it
-// is run by hand and not by a container runtime.
+// Package commandline implements the commands of multus: what it does when it
+// is run by an operator and not by a container runtime.
 //
-// The commands read confs and records, and put files in place. They attach no
-// pod, which is for the runtime alone, and detach one only in forget.
+// Most commands read confs and records, or put files in place. Attaching pods
+// is for the runtime alone: try attaches a network namespace of its own, and
+// forget detaches what no runtime detaches any more.
 package commandline
 
 import (

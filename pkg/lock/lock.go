@@ -4,11 +4,11 @@
 //go:build linux
 
 // Package lock ensures that one process at a time works on an attachment, and
-// that the plugins which a killed one has left running are over before the
-// next one begins.
+// that plugins which a killed process has left running have ended before the
+// next process begins.
 //
-// The lock is a file of which bytes are locked with open file description
-// locks, see fcntl(2). These belong to the open file and not to the process:
+// The lock is a file whose bytes are locked with open file description locks,
+// see fcntl(2). These belong to the open file and not to the process:
 // every process that inherits the open file holds them too, and they are gone
 // when the last of these processes has closed it or has ended.
 //
@@ -20,7 +20,7 @@
 // When the process is killed, the first byte is free at once, and the plugin's
 // byte when the last of the plugin's processes has ended. When a plugin ends
 // as it should, its byte is unlocked: a process that the plugin leaves behind
-// on purpose has the file open, but keeps nobody waiting.
+// on purpose has the file open, but delays nobody.
 //
 // # Limitations
 //

@@ -4,9 +4,9 @@
 // Package lint finds mistakes in a conf before a pod does: all of them at
 // once, and each with its place in the file.
 //
-// It knows what multus refuses, and what several delegates do to each other.
-// What a delegate wants is known to nobody but its plugin, with a few
-// exceptions: mistakes that are made often and that no plugin reports.
+// It knows what multus refuses, and how delegates interfere with each other.
+// What a plugin makes of its own keys it does not know, except for common
+// mistakes that no plugin reports.
 package lint
 
 import (

@@ -3,15 +3,15 @@
 
 //go:build linux
 
-// Package try attaches a network namespace that nobody needs to the networks of
-// a conf, with the real plugins of the node, and detaches it: what a runtime
-// would do with a pod.
+// Package try attaches a throw-away network namespace to the networks of a conf,
+// with the real plugins of the node, and detaches it, as a runtime would do with
+// a pod.
 //
-// It works with the node as it is: the leases, bridges and rules are real while
-// it runs, and records are written where the conf says, so that what it finds is
-// true for pods too. What a plugin keeps by design, such as a bridge for all
-// pods, is there afterwards. A plugin that looks the pod up in a cluster finds
-// none.
+// It works with the node as it is. Leases, bridges and rules are real while it
+// runs, and records are written where the conf says, so that what it finds is
+// true for pods too. What a plugin leaves by design, such as a bridge for all
+// pods, is still there afterwards. A plugin that looks up the pod in a cluster
+// finds none.
 package try
 
 import (
