@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"multus-cni/test/sandbox"
 )
 
 const (
@@ -64,7 +66,7 @@ func campaign(t *testing.T, verb, sizeEnv string, size int64, run func(*testing.
 	}
 }
 
-// spread tells whether the kills came all over the operation. Of a few races
+// spread reports whether the kills came all over the operation. Of a few races
 // none may have; and as DEL waits for the ADD, most leave nothing in the pod.
 func (k *killing) spread(races bool) bool {
 	many := k.kills > 20
@@ -132,6 +134,7 @@ func (k *killing) rounds(t *testing.T, p *pod, round func(i int, c string, s str
 		k.before = k.node.snapshot(t)
 	}
 	k.rehearse(t, p, plain)
+	progress := fmt.Sprintf("%s.%d", k.verb, k.number)
 	for i := range k.kills {
 		s := k.strikes.next()
 		c := plain
@@ -140,6 +143,7 @@ func (k *killing) rounds(t *testing.T, p *pod, round func(i int, c string, s str
 		} else if s.victim == victimMultus && i%4 == 2 {
 			c = withChains
 		}
+		sandbox.Progress(progress, i, k.kills, 0)
 		round(i, c, s)
 		k.node.noRules = c == plain && i < k.kills-1 // to list none takes a tenth of a kill's time
 		k.nothingLeft(t, p, s)
@@ -147,6 +151,7 @@ func (k *killing) rounds(t *testing.T, p *pod, round func(i int, c string, s str
 			t.Fatalf("kill %d of %s, which takes %v: %v; conf %s", i, k.verb, k.took, s, c)
 		}
 	}
+	sandbox.Progress(progress, k.kills, k.kills, 0)
 }
 
 // rehearse measures the operation and lists its system calls.

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"multus-cni/test/sandbox"
 )
 
 // How large the load is. test/soak/run has the sizes that are worth a claim.
@@ -26,7 +28,7 @@ const (
 const (
 	// pairsAtOnce is how many pods are attached or detached at any time.
 	pairsAtOnce = 50
-	// aliveAtOnce is for those that shall stay.
+	// aliveAtOnce is for those that must stay attached.
 	aliveAtOnce = 8
 	// perPair is a time in which a pair is certainly over when many run.
 	perPair = 2 * time.Second
@@ -60,7 +62,7 @@ func TestLoadPairs(t *testing.T) {
 			pods = append(pods, n.pod(t, "worker"+strconv.Itoa(i)))
 		}
 		start := time.Now()
-		l.each(pairs, workers, func(worker, i int) { l.pair(t, &pod{netns: pods[worker].netns}, i) })
+		l.each("pairs", pairs, workers, func(worker, i int) { l.pair(t, &pod{netns: pods[worker].netns}, i) })
 		took := time.Since(start)
 		for _, p := range pods {
 			n.nothingLeft(t, before, p)
@@ -69,7 +71,7 @@ func TestLoadPairs(t *testing.T) {
 		tenth, quarter := max(1, len(adds)/10), max(1, len(peaks)/4)
 		first, last := median(adds[:tenth]), median(adds[len(adds)-tenth:])
 		early, late := slices.Max(peaks[:quarter]), slices.Max(peaks[len(peaks)-quarter:])
-		t.Logf("%d pairs of ADD and DEL, %d at once, in %v: %d failures; median of an ADD %v in the first tenth and %v in the last, a factor of %.2f; peak memory of multus %d KiB in the first quarter and %d KiB in the last; at most %d files in the folder of the records",
+		t.Logf("%d pairs of ADD and DEL, %d at once, in %v: %d failures; median of an ADD %v in the first tenth and %v in the last, a factor of %.2f; peak memory of multus %d KiB in the first quarter and %d KiB in the last; at most %d files in the record directory",
 			pairs, workers, took.Round(time.Second), l.failures, first.Round(time.Millisecond), last.Round(time.Millisecond), float64(last)/float64(first), early, late, l.files)
 		if tenth >= worthJudging && float64(last) > slower*float64(first) {
 			t.Errorf("an ADD takes %v at the end, %v at the start", last, first)
@@ -78,7 +80,7 @@ func TestLoadPairs(t *testing.T) {
 			t.Errorf("multus needs %d KiB at the end, %d KiB at the start", late, early)
 		}
 		if most := 3 * workers; l.files > most { // record, lock and temporary file of each
-			t.Errorf("%d files in the folder of the records, want at most %d", l.files, most)
+			t.Errorf("%d files in the record directory, want at most %d", l.files, most)
 		}
 	})
 }
@@ -90,12 +92,13 @@ type load struct {
 	sync.Mutex
 	inUse    map[string]string // addresses, by which attachment
 	adds     []time.Duration   // in the order in which they ended
-	files    int               // the most that were seen in the folder of the records
+	files    int               // the most that were seen in the record directory
 	failures int
 }
 
-// each calls f for the numbers below count, from so many goroutines.
-func (l *load) each(count, workers int, f func(worker, i int)) {
+// each calls f for the numbers below count, from so many goroutines. what is
+// the name of a call in the progress that is shown.
+func (l *load) each(what string, count, workers int, f func(worker, i int)) {
 	next := make(chan int)
 	var all sync.WaitGroup
 	for worker := range workers {
@@ -108,10 +111,12 @@ func (l *load) each(count, workers int, f func(worker, i int)) {
 		}()
 	}
 	for i := range count {
+		sandbox.Progress(what, i, count, 0)
 		next <- i
 	}
 	close(next)
 	all.Wait()
+	sandbox.Progress(what, count, count, 0)
 }
 
 func (l *load) pair(t *testing.T, p *pod, i int) {
@@ -242,7 +247,7 @@ func TestLoadAlive(t *testing.T) {
 		l := &load{node: n}
 		pods := make([]*pod, count)
 		start := time.Now()
-		l.each(count, aliveAtOnce, func(_, i int) {
+		l.each("ADD", count, aliveAtOnce, func(_, i int) {
 			pods[i] = n.pod(t, "alive"+strconv.Itoa(i))
 			l.call(t, "ADD", pods[i], c)
 		})
@@ -267,7 +272,7 @@ func TestLoadAlive(t *testing.T) {
 		n.must(t, "CHECK", pods[0], c)
 		n.must(t, "CHECK", pods[(count-1)/2*2], c)
 
-		l.each(count, aliveAtOnce, func(_, i int) { l.call(t, "DEL", pods[i], c) })
+		l.each("DEL", count, aliveAtOnce, func(_, i int) { l.call(t, "DEL", pods[i], c) })
 		n.alive(t, pods, func(int) bool { return false })
 		if left := n.leftovers(t, before); len(left) > 0 {
 			t.Errorf("left on the node:\n\t%s", strings.Join(left, "\n\t"))
@@ -312,6 +317,6 @@ func (n *node) alive(t *testing.T, pods []*pod, valid func(i int) bool) {
 		}
 	}
 	if len(records) != count {
-		t.Errorf("%d files in the folder of the records, want %d", len(records), count)
+		t.Errorf("%d files in the record directory, want %d", len(records), count)
 	}
 }

@@ -234,7 +234,7 @@ func (n *node) nothingLeft(t *testing.T, before snapshot, p *pod, exceptions ...
 	}
 }
 
-// records lists the folder of the records.
+// records lists the record directory.
 func (n *node) records(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/var/lib/cni/multus")
