@@ -122,7 +122,7 @@ func (c cell) withValid(conf map[string]any) map[string]any {
 	return conf
 }
 
-// clean sends the DEL that a runtime sends next, and sees that nothing is left
+// clean sends the DEL that a runtime sends next, and checks that nothing is left
 // and nothing foreign has changed.
 func (w *world) clean(c cell, conf map[string]any, cniDir string) error {
 	if c.around != nil && c.around.heal != nil {

@@ -141,8 +141,8 @@ func (m *mutator) conf(text string) string {
 	return strings.Join(toks, " ")
 }
 
-// valuesOf returns where the values begin and end: single tokens and what
-// stands between brackets.
+// valuesOf returns where the values begin and end: single tokens, and
+// whatever is between brackets.
 func valuesOf(toks []string) (values [][2]int) {
 	var open []int
 	for i, tok := range toks {

@@ -59,7 +59,7 @@ func (w *model) add(k key) int {
 // the others, clause 4.
 func (w *model) attachAll(k key, r *record) (code, started int) {
 	of := func(i int) map[string]route { return r.pod.links[r.delegates[i].ifname].defaults }
-	brought := make([]map[string]route, len(r.delegates))
+	added := make([]map[string]route, len(r.delegates))
 	for i := range r.delegates {
 		a := &r.delegates[i]
 		for other := range i {
@@ -71,19 +71,19 @@ func (w *model) attachAll(k key, r *record) (code, started int) {
 		if a.primary && !a.result {
 			return ownError, i + 1
 		}
-		brought[i] = maps.Clone(of(i))
+		added[i] = maps.Clone(of(i))
 	}
 	r.defaults = map[string]string{}
 	for _, family := range families {
 		owner := -1 // the primary, or the first secondary that brings one
 		for i, a := range r.delegates {
 			delete(of(i), family)
-			if brought[i][family] != (route{}) && (a.primary || owner < 0) {
+			if added[i][family] != (route{}) && (a.primary || owner < 0) {
 				owner = i
 			}
 		}
 		if owner >= 0 {
-			of(owner)[family] = brought[owner][family]
+			of(owner)[family] = added[owner][family]
 			r.defaults[family] = r.delegates[owner].ifname
 		}
 	}

@@ -124,7 +124,7 @@ func metric(k key) int {
 	return 100 + 10*int(k.network[len(k.network)-1]-'0') + int(k.ifname[len(k.ifname)-1]-'0')
 }
 
-// conf is what stands in a conf that is made for an attachment.
+// conf is the content of a conf that is made for an attachment.
 func (d delegate) conf(k key, i int) map[string]any {
 	fake := map[string][]string{}
 	for _, verb := range []string{"ADD", "DEL", "CHECK", "GC"} {

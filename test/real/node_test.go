@@ -41,7 +41,7 @@ const (
 // plugins can tell.
 type node struct {
 	multus  string // the binary under test
-	plugins string // folder of the reference plugins
+	plugins string // directory of the reference plugins
 	path    string // CNI_PATH
 	noRules bool   // snapshot need not look at the packet filters
 }
@@ -74,7 +74,7 @@ func inNodeFor(t *testing.T, timeout time.Duration, test func(*testing.T, *node)
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 		Pdeathsig:  unix.SIGKILL, // of the node's first process, and so of all
 	}
-	runtime.LockOSThread() // the parent that Pdeathsig speaks of is a thread
+	runtime.LockOSThread() // Pdeathsig means the parent thread
 	out, err := cmd.CombinedOutput()
 	runtime.UnlockOSThread()
 	t.Logf("on its node:\n%s", out)
@@ -164,7 +164,7 @@ func output(t *testing.T, name string, args ...string) string {
 
 const (
 	multusEnv  = "MULTUS"      // the binary under test; without it, it is built
-	pluginsEnv = "CNI_PLUGINS" // the folder of the reference plugins; without it, bin/plugins
+	pluginsEnv = "CNI_PLUGINS" // the directory of the reference plugins; without it, bin/plugins
 )
 
 // programs are what the tests run, made once for all of them.
@@ -172,7 +172,7 @@ type programs struct {
 	once            sync.Once
 	err             error
 	multus, plugins string
-	temp            string // folder, for what is built
+	temp            string // directory for what is built
 }
 
 var built programs

@@ -144,7 +144,7 @@ func (r *running) strike(t *testing.T, s strike, plugins string, frozen time.Dur
 		return alive
 	case withStop:
 		kill(victim, unix.SIGSTOP)
-		time.Sleep(20 * time.Millisecond) // what goes on without the victim shall get somewhere
+		time.Sleep(20 * time.Millisecond) // what goes on without the victim must get somewhere
 	case withDelegateFrozen, withIPAMFrozen:
 		kill(plugin, unix.SIGSTOP)
 		time.AfterFunc(frozen, func() { _ = unix.Kill(plugin, unix.SIGCONT) })
@@ -199,7 +199,7 @@ func (r *running) find(t *testing.T, kind, plugins string, frozen bool) int {
 	}
 }
 
-// ended tells whether multus has ended. It leaves it a zombie.
+// ended reports whether multus has ended. It leaves it a zombie.
 func (r *running) ended(t *testing.T) bool {
 	t.Helper()
 	var info unix.Siginfo

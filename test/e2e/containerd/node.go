@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package containerd drives a real containerd over CRI, as a kubelet does, to see what multus does there. It is for
-// this folder's tests only: it knows one image, one container in a pod, and no kubelet's retries.
+// this directory's tests only: it knows one image, one container in a pod, and no kubelet's retries.
 package containerd
 
 import (
@@ -29,7 +29,7 @@ const (
 
 // A node is one containerd and a client on its socket.
 type node struct {
-	bin    string // the folder of its binaries
+	bin    string // the directory of its binaries
 	config string
 	log    string
 	cgroup string // the parent of all cgroups of its pods
@@ -102,7 +102,7 @@ func (n *node) load(ctx context.Context, archive, image string) error {
 // configure makes text the node's only CNI conf and returns when containerd has read it. Its network must have a name
 // that no conf had before.
 func (n *node) configure(ctx context.Context, network, text string) error {
-	// containerd reads half-written files, so: write, rename. Within the folder, as 1.6 does not notice what comes from
+	// containerd reads half-written files, so: write, rename. Within the directory, as 1.6 does not notice what comes from
 	// elsewhere, and under a name that it does not read.
 	next := filepath.Join(confDir, "next")
 	if err := os.WriteFile(next, []byte(text), 0o644); err != nil {

@@ -4,7 +4,7 @@
 
 # The confs of the checks, and nothing else.
 
-# confs POD VF NIC NUMBER: a folder of confs for a pod that gets the VF with
+# confs POD VF NIC NUMBER: a directory of confs for a pod that gets the VF with
 # that PCI address, and its VLAN on that NIC. Two VLANs of one number cannot be
 # on one NIC, and macvlan and ipvlan cannot share one.
 confs() {

@@ -42,7 +42,7 @@ uptime_seconds() {
     cut -d. -f1 /proc/uptime
 }
 
-# cni VERB NETWORK POD: what the runtime would do. Each pod has a folder of
+# cni VERB NETWORK POD: what the runtime would do. Each pod has a directory of
 # confs of its own, since each has another VF. The result is in /run/result.
 cni() {
     echo "== cnitool $* at $(uptime_seconds) s"
