@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"multus-cni/test/pod"
@@ -65,8 +67,31 @@ func (m *machine) start(t *rapid.T, verb string, k key, netns bool, valid []type
 		}
 		p.Env = m.Env(verb, "CNI_CONTAINERID="+k.container, "CNI_IFNAME="+k.ifname, "CNI_NETNS="+path)
 	}
+	if verb == "GC" {
+		defer onOneProcessor(t)()
+	}
 	must(t, p.Start())
 	return p
+}
+
+// onOneProcessor is for starting a GC: on one processor it collects the
+// attachments one after the other, so that the model can tell in which order
+// the fakes are called, and what a kill leaves.
+func onOneProcessor(t *rapid.T) (undo func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	var all, one unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &all))
+	cpu := 0
+	for !all.IsSet(cpu) {
+		cpu++
+	}
+	one.Set(cpu)
+	must(t, unix.SchedSetaffinity(0, &one))
+	return func() {
+		must(t, unix.SchedSetaffinity(0, &all))
+		runtime.UnlockOSThread()
+	}
 }
 
 // answers checks that multus ends with an error of that code whose message says
