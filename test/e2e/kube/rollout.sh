@@ -63,11 +63,11 @@ upgrade() {
     rolled_out
     await 30 'the new binary' cmp -s "$root/bin/kube/next" $installed || fail 'the new image does not bring its binary'
     passed 2
-    # shellcheck disable=SC2016 # the dollar is sed's
-    sed -i 's|^        "delegates": \[$|&\n            { "type": "ptp", "ipam": { "type": "host-local", "subnet": "10.99.0.0/24" } },|' /run/multus.yaml
+    # Appended: in front of the others it would shift the names of their networks, which install refuses.
+    sed -i -z 's|            }\n        \]|            },\n            { "type": "ptp", "ipam": { "type": "host-local", "subnet": "10.99.0.0/24" } }\n        ]|' /run/multus.yaml
     kubectl apply -f /run/multus.yaml >/dev/null
     conf_of /run/multus.yaml >/run/conf
-    await 60 'the new conf' cmp -s /run/conf $roll_conf || fail 'the new conf does not arrive'
+    await 180 'the new conf' cmp -s /run/conf $roll_conf || fail 'the new conf does not arrive'
     passed 2
     : >/run/enough
     wait "$traffic" || fail 'a pod failed during the upgrade'
