@@ -88,8 +88,7 @@ func (d Delegate) Request(i int, in Inputs) []byte {
 		request = request.Set("cniVersion", rawjson.Quote(p.CNIVersion))
 	}
 	if share := p.runtimeConfig(in.RuntimeConfig); len(share) > 0 {
-		text, _ := share.MarshalJSON() // never fails: it only joins text
-		request = request.Set("runtimeConfig", text)
+		request = request.Set("runtimeConfig", share.Text())
 	}
 	if in.PrevResult != nil {
 		request = request.Set("prevResult", in.PrevResult)
@@ -98,24 +97,16 @@ func (d Delegate) Request(i int, in Inputs) []byte {
 		request = request.Set("cni.dev/valid-attachments", in.ValidAttachments)
 		request = request.Set("cni.dev/attachments", in.ValidAttachments)
 	}
-	text, _ := request.MarshalJSON()
-	return text
+	return request.Text()
 }
 
 // runtimeConfig picks what the plugin declares itself capable of. No key is
 // known by name: conventions grow without us.
 func (p Plugin) runtimeConfig(all rawjson.Object) rawjson.Object {
-	m := p.Config.Get("capabilities")
-	if m == nil || len(all) == 0 {
-		return nil
-	}
-	capabilities, err := rawjson.ParseObject(m.Value, m.Pos)
-	if err != nil { // null: Parse refuses everything else
-		return nil
-	}
+	capabilities := p.Config.Get("capabilities").Object()
 	var share rawjson.Object
 	for _, entry := range all {
-		if c := capabilities.Get(entry.Key); c != nil && string(c.Value) == "true" {
+		if capabilities.Get(entry.Key).IsTrue() {
 			share = append(share, entry)
 		}
 	}
