@@ -48,7 +48,7 @@ type LegacyDelegate struct {
 }
 
 // LoadLegacy reads the legacy record of a container. It returns ErrNotExist
-// when there is none (a directory of that name is something else's), ErrNoName
+// when there is none (a directory of that name does not count), ErrNoName
 // when the id makes no file name, and a *DamagedError for a record that cannot
 // be read.
 func (s Store) LoadLegacy(containerID string) (*Legacy, error) {
