@@ -139,7 +139,8 @@ func (t *trial) add(ctx context.Context) bool {
 			return err
 		}
 		t.result, t.report.Result = result.Text, result.Text
-		return t.state.keepResult(result.Text)
+		t.state.Result = result.Text
+		return t.state.write()
 	})
 }
 
