@@ -32,8 +32,8 @@ type cniError struct {
 
 func (e *cniError) Error() string { return e.cni.Error() }
 
-// As lets errors.As find this error where a *types.Error is asked for, before
-// it looks at the causes.
+// As makes errors.As find this error's own *types.Error before those of its
+// causes.
 func (e *cniError) As(target any) bool {
 	found, ok := target.(**types.Error)
 	if ok {
@@ -78,15 +78,15 @@ func WithCode(code uint, err error) error {
 	return &cniError{types.Error{Code: code, Msg: err.Error()}, []error{err}}
 }
 
-// Prefix puts the formatted text and a colon before the message. Code and
-// details stay.
+// Prefix puts the formatted text and a colon before the message. It keeps code
+// and details.
 func Prefix(err error, format string, args ...any) error {
 	e := *From(err)
 	e.Msg = fmt.Sprintf(format, args...) + ": " + e.Msg
 	return &cniError{e, []error{err}}
 }
 
-// WithDetails adds details behind those that err has. Code and message stay.
+// WithDetails appends details to those that err has. It keeps code and message.
 func WithDetails(err error, details ...string) error {
 	e := *From(err)
 	e.Details = joinText(append([]string{e.Details}, details...)...)
