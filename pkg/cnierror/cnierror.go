@@ -6,9 +6,9 @@
 //
 // Wrapping with fmt.Errorf and %w is not enough for them. skel unwraps what a
 // plugin returns down to the innermost *types.Error and prints only that, so
-// the text that was wrapped around it would be lost. The errors made here are
-// found first instead, and carry both the code and the whole text. What they
-// wrap can still be found with errors.Is and errors.As.
+// the text that was wrapped around it would be lost. skel finds the errors of
+// this package before those that they wrap, and they have both the code and the
+// whole text. What they wrap can still be found with errors.Is and errors.As.
 package cnierror
 
 import (
@@ -50,8 +50,8 @@ func New(code uint, format string, args ...any) error {
 	return WithCode(code, fmt.Errorf(format, args...))
 }
 
-// From returns the CNI error that err is or wraps. An error that is none
-// becomes one with code 999, types.ErrInternal.
+// From returns the CNI error that err is or wraps. Any other error becomes a
+// CNI error with code 999, types.ErrInternal.
 func From(err error) *types.Error {
 	var e *types.Error
 	if errors.As(err, &e) {

@@ -22,8 +22,9 @@ const (
 	cacheExpiresAt = 8   // offset of rta_expires in it
 )
 
-// route is a default route, or of IPv6 one next hop of it: the kernel merges
-// IPv6 routes of one metric into one multipath route, whoever added them.
+// route is a default route of IPv4, or one next hop of a default route of IPv6:
+// the kernel merges all IPv6 routes with the same metric into one multipath
+// route.
 //
 // Header and attributes are kept as the kernel reports them, so that a route
 // can be put back with whatever it has, known here or not.

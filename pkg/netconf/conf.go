@@ -71,7 +71,7 @@ type Delegate struct {
 type Plugin struct {
 	Type       string
 	CNIVersion string
-	// Inherited says that the delegate does not spell out a version of its
+	// Inherited reports that the delegate does not spell out a version of its
 	// own, so that another one may be chosen if the plugin refuses this one.
 	Inherited bool
 	Config    rawjson.Object // as written in the conf

@@ -17,12 +17,12 @@ import (
 )
 
 var (
-	// ErrNotExist says that there is no network namespace at a path.
+	// ErrNotExist means that there is no network namespace at a path.
 	ErrNotExist = errors.New("there is no network namespace")
-	// ErrRebooted says that the node was rebooted, which ended every network
+	// ErrRebooted means that the node was rebooted, which ended every network
 	// namespace of the boot before.
 	ErrRebooted = errors.New("the node was rebooted")
-	// ErrReplaced says that a path leads to another network namespace.
+	// ErrReplaced means that a path leads to another network namespace.
 	ErrReplaced = errors.New("there is another network namespace")
 )
 
@@ -35,8 +35,8 @@ func IsGone(err error) bool {
 // own is the namespace of the thread that asks: threads can differ.
 const own = "/proc/thread-self/ns/net"
 
-// Identity is what distinguishes a network namespace from all others, those
-// that had its path or its inode number before included.
+// Identity distinguishes a network namespace from all others, including earlier
+// ones with the same path or inode number.
 type Identity struct {
 	Boot string // the boot that the node was in, see random(4)
 	// Namespace is "DEVICE:INODE" or "DEVICE:INODE:COOKIE", all in decimal. An
@@ -56,10 +56,10 @@ func Identify(path string) (Identity, error) {
 	return n.Identity, nil
 }
 
-// Check returns nil when path leads to the network namespace of this
-// identity. It returns ErrRebooted, ErrNotExist or ErrReplaced when that
-// namespace is known not to be there, and any other error when it cannot be
-// told. An empty field, as records of 2017 have it, matches everything.
+// Check returns nil when path leads to the network namespace of this identity.
+// It returns ErrRebooted, ErrNotExist or ErrReplaced when it does not, and any
+// other error when that is unknown. An empty field, as in records of 2017,
+// matches everything.
 //
 // Where one side has no cookie, because the kernel has none or the caller may
 // not enter the namespace, device and inode decide.

@@ -72,8 +72,8 @@ func (s Store) Entries() ([]Entry, error) {
 	return entries, nil
 }
 
-// fill completes the entry of a file. It returns false for a file that is
-// nothing of the store's, or gone.
+// fill completes the entry of a file. It returns false for a file that does not
+// belong to the store, or no longer exists.
 func (s Store) fill(e *Entry, name string) bool {
 	key, suffix, ok := parseFileName(name)
 	if !ok {
@@ -104,8 +104,8 @@ func kindOf(err error, readable Kind) Kind {
 	return KindDamaged
 }
 
-// fillLegacy completes the entry of a file that may be a legacy record. Any
-// other file that somebody has put into the directory is not taken for one.
+// fillLegacy completes the entry of a legacy record. It returns false for any
+// other file that somebody has put into the directory.
 func (s Store) fillLegacy(e *Entry, name string) bool {
 	stem, quarantined := strings.CutSuffix(name, quarantineSuffix)
 	if !isNamePart(stem) {

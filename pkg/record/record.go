@@ -22,13 +22,13 @@
 //
 // While an ADD runs, lines follow the object, one JSON object in each: what a
 // plugin of a delegate has returned. Save at the end of the ADD writes the
-// record whole again. A multus from before these lines takes a record that still
-// has them, after an ADD that was killed, for a damaged one.
+// record whole again. After an ADD that was killed, the record still has these
+// lines; a multus that is older than them treats it as damaged.
 //
 // # Limitation
 //
 // Nothing is synced to disk. A record matters as long as the pod's network
-// namespace exists, and that does not survive a power cut either. After one a
+// namespace exists, and that does not survive a power cut. After a power cut a
 // record may be torn: Load returns a *DamagedError.
 package record
 

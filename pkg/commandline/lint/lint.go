@@ -25,7 +25,7 @@ import (
 // Finding is one mistake in a conf, or something that looks like one.
 type Finding struct {
 	netconf.Problem
-	Warning bool // pods start all the same
+	Warning bool // pods start nevertheless
 	Line    int  // counted from 1; 0 for what concerns the file as a whole
 	Column  int  // counted from 1, in characters
 }
@@ -60,11 +60,11 @@ type linter struct {
 	asked    map[string]answer
 }
 
-// Check looks at the text of a conf file. The extension of its name decides, as
-// it does for a runtime, whether it is a list of plugins or a single one.
-// Plugins are looked for in the directories of path, and those that exist are
-// asked for their VERSION. When path is nil nothing is asked of this machine:
-// no plugin, and not whether links and directories exist.
+// Check checks the text of a conf file. The extension of its name decides, as
+// it does for a runtime, whether it is a list of plugins or a single one. Check
+// looks for the plugins in the directories of path, and asks those that exist
+// for their VERSION. When path is nil, it runs no plugin, and does not check
+// which links and directories this machine has.
 func Check(name string, text []byte, path []string) *Report {
 	l := &linter{text: text, path: path, asked: map[string]answer{}}
 	conf := l.file(name)
