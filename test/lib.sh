@@ -19,7 +19,7 @@ die() {
 }
 
 # need COMMAND...: ensures that the commands exist. Root installs Debian's packages of those that are missing; anybody
-# else is told all of them in one line. Scripts call it before they do anything else. The command cc stands for a C
+# else is told all of them in one line. Scripts call it before they do anything else. The command cc means a C
 # compiler that finds libc's headers, which Debian does not install with it.
 need() {
     missing=$(missing "$@" | sort -u | xargs)

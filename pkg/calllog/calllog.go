@@ -4,8 +4,8 @@
 // Package calllog writes one line of JSON for each call of multus and for each
 // delegate that it runs, to a file that many processes share.
 //
-// It helps to find out what happened, and is no audit trail: a log that cannot
-// be written is reported once, and the call goes on. Nothing here ever waits
+// The log is for troubleshooting. It is not an audit trail: when it cannot be
+// written, that is reported once, and the call goes on. The package never waits
 // for another process. The log never holds a delegate's configuration, nor
 // anything of CNI_ARGS but the pod's name: both can hold secrets.
 package calllog
@@ -98,19 +98,19 @@ func (l *Log) Close() {
 	}
 }
 
-// Begins writes that something begins.
+// Begins logs the beginning of a call.
 func (l *Log) Begins(what string, attrs ...slog.Attr) {
 	if l != nil {
 		l.logger.LogAttrs(context.Background(), slog.LevelDebug, what+" begins", attrs...)
 	}
 }
 
-// Succeeded writes that something has succeeded, and how long it took.
+// Succeeded logs a call that has succeeded, and how long it took.
 func (l *Log) Succeeded(what string, took time.Duration, attrs ...slog.Attr) {
 	l.ended(slog.LevelInfo, what, took, append(attrs, slog.String("outcome", "ok")))
 }
 
-// Failed writes that something has failed with the code and the message of an
+// Failed logs a call that has failed, with the code and the message of its
 // error, and how long it took.
 func (l *Log) Failed(what string, took time.Duration, code uint, message string, attrs ...slog.Attr) {
 	l.ended(slog.LevelError, what, took,

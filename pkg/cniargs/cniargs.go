@@ -4,8 +4,8 @@
 // Package cniargs reads CNI_ARGS, the KEY=VALUE;KEY=VALUE of the CNI spec's
 // section 2, "Parameters".
 //
-// It only looks for keys that it knows. Whether the whole is well formed is for
-// the plugins to decide.
+// It looks only for the keys that it knows. It does not check whether CNI_ARGS
+// is well formed; the plugins do.
 package cniargs
 
 import "strings"

@@ -6,9 +6,9 @@
 //
 // Wrapping with fmt.Errorf and %w is not enough for them. skel unwraps what a
 // plugin returns down to the innermost *types.Error and prints only that, so
-// the text that was wrapped around it would be lost. The errors made here are
-// found first instead, and carry both the code and the whole text. What they
-// wrap can still be found with errors.Is and errors.As.
+// the text that was wrapped around it would be lost. skel finds the errors of
+// this package before those that they wrap, and they have both the code and the
+// whole text. What they wrap can still be found with errors.Is and errors.As.
 package cnierror
 
 import (
@@ -32,8 +32,8 @@ type cniError struct {
 
 func (e *cniError) Error() string { return e.cni.Error() }
 
-// As lets errors.As find this error where a *types.Error is asked for, before
-// it looks at the causes.
+// As makes errors.As find this error's own *types.Error before those of its
+// causes.
 func (e *cniError) As(target any) bool {
 	found, ok := target.(**types.Error)
 	if ok {
@@ -50,8 +50,8 @@ func New(code uint, format string, args ...any) error {
 	return WithCode(code, fmt.Errorf(format, args...))
 }
 
-// From returns the CNI error that err is or wraps. An error that is none
-// becomes one with code 999, types.ErrInternal.
+// From returns the CNI error that err is or wraps. Any other error becomes a
+// CNI error with code 999, types.ErrInternal.
 func From(err error) *types.Error {
 	var e *types.Error
 	if errors.As(err, &e) {
@@ -78,15 +78,15 @@ func WithCode(code uint, err error) error {
 	return &cniError{types.Error{Code: code, Msg: err.Error()}, []error{err}}
 }
 
-// Prefix puts the formatted text and a colon before the message. Code and
-// details stay.
+// Prefix puts the formatted text and a colon before the message. It keeps code
+// and details.
 func Prefix(err error, format string, args ...any) error {
 	e := *From(err)
 	e.Msg = fmt.Sprintf(format, args...) + ": " + e.Msg
 	return &cniError{e, []error{err}}
 }
 
-// WithDetails adds details behind those that err has. Code and message stay.
+// WithDetails appends details to those that err has. It keeps code and message.
 func WithDetails(err error, details ...string) error {
 	e := *From(err)
 	e.Details = joinText(append([]string{e.Details}, details...)...)

@@ -63,18 +63,38 @@ type networkInterface struct {
 	Missing bool `json:"missing,omitempty"`
 }
 
-// attachmentsIn returns what the records in some directories say, by network and
-// then by pod. A directory that does not exist is empty.
-func attachmentsIn(dirs []string) ([]attachment, error) {
-	attachments := []attachment{}
+// stored is a record, and the directory that it is in.
+type stored struct {
+	record.Entry
+	dir string
+}
+
+// recordsIn returns the records in some directories. A directory that does not
+// exist is empty.
+func recordsIn(dirs []string) ([]stored, error) {
+	var records []stored
 	for _, dir := range dirs {
 		entries, err := record.Store{Dir: dir}.Entries()
 		if err != nil {
 			return nil, err
 		}
-		for i := range entries {
-			attachments = append(attachments, describe(&entries[i]))
+		for _, e := range entries {
+			records = append(records, stored{e, dir})
 		}
+	}
+	return records, nil
+}
+
+// attachmentsIn returns what the records in some directories say, by network and
+// then by pod.
+func attachmentsIn(dirs []string) ([]attachment, error) {
+	records, err := recordsIn(dirs)
+	if err != nil {
+		return nil, err
+	}
+	attachments := []attachment{}
+	for _, r := range records {
+		attachments = append(attachments, describe(&r.Entry))
 	}
 	slices.SortStableFunc(attachments, func(a, b attachment) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Pod.String(), b.Pod.String()),
@@ -118,18 +138,14 @@ func (a *attachment) fill(r *record.Record) {
 	}
 	err := netns.Identity{Boot: r.BootID, Namespace: r.NetnsID}.Check(r.Netns)
 	switch {
-	case errors.Is(err, netns.ErrRebooted) || errors.Is(err, netns.ErrNotExist) || errors.Is(err, netns.ErrReplaced):
+	case netns.IsGone(err):
 		a.State, a.Reason = isStale, err.Error()
 	case err != nil:
 		a.Reason = fmt.Sprintf("whether its network namespace exists is unknown: %v", err)
 	}
 	for index, d := range r.Delegates {
-		types := []string{}
-		for _, p := range d.Plugins {
-			types = append(types, p.Type)
-		}
 		a.Interfaces = append(a.Interfaces, networkInterface{
-			Delegate: index, IfName: d.IfName, Network: d.Name, Plugins: types,
+			Delegate: index, IfName: d.IfName, Network: d.Name, Plugins: d.Types(),
 			Primary: d.Primary, Addresses: delegate.Addresses(d.Result), Missing: r.Complete && !d.InterfaceSeen,
 		})
 	}
@@ -166,7 +182,7 @@ func typesIn(conf json.RawMessage) (types []string, name string) {
 	return types, d.Name
 }
 
-// meaning says what there is to know about all attachments of a state.
+// meaning explains a state, in words that are true for all attachments in it.
 func meaning(state string) string {
 	const legacy = "the next DEL of the container cleans up, or: multus forget CONTAINER --conf CONF"
 	switch state {

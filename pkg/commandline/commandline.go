@@ -109,9 +109,9 @@ func (p *program) run(c command, args []string) error {
 	return run(rest)
 }
 
-// parse parses flags wherever they stand: package flag alone stops at the first
-// argument that is none. It returns the other arguments, and all that follow
-// "--".
+// parse accepts flags at any position: package flag alone stops at the first
+// argument that is not a flag. It returns the other arguments, and all that
+// follow "--".
 func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
 	for len(args) > 0 {
 		if err := flags.Parse(args); err != nil {
@@ -126,7 +126,7 @@ func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
 	return rest, nil
 }
 
-// usageError says that a command line is not one of those that its page shows.
+// usageError is a mistake in the command line.
 type usageError struct{ msg string }
 
 func (e *usageError) Error() string { return e.msg }
@@ -135,7 +135,7 @@ func unknownCommand(name string) error {
 	return &usageError{fmt.Sprintf("there is no command %q", name)}
 }
 
-// takesNone returns a usage error for a command that has flags only.
+// takesNone returns a usage error if a command that takes no arguments got one.
 func takesNone(command string, args []string) error {
 	if len(args) == 0 {
 		return nil

@@ -21,7 +21,7 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// forgetting is what forget removes, and how.
+// forgetting is one call of forget.
 type forgetting struct {
 	listing              // of the records that there are
 	container, ifname    string
@@ -31,11 +31,9 @@ type forgetting struct {
 	confs []*netconf.Conf // those in confFile
 }
 
-// remembered is a record, and the directory that it is in.
+// remembered is a record, and what list shows of it.
 type remembered struct {
-	record.Entry
-	dir string
-	// shown is the record as list shows it.
+	stored
 	shown attachment
 }
 
@@ -97,15 +95,13 @@ func (f *forgetting) run(ctx context.Context) error {
 
 // find returns the records that were asked for.
 func (f *forgetting) find(dirs []string) ([]remembered, error) {
+	records, err := recordsIn(dirs)
+	if err != nil {
+		return nil, err
+	}
 	var all []remembered
-	for _, dir := range dirs {
-		entries, err := record.Store{Dir: dir}.Entries()
-		if err != nil {
-			return nil, err
-		}
-		for i := range entries {
-			all = append(all, remembered{entries[i], dir, describe(&entries[i])})
-		}
+	for _, r := range records {
+		all = append(all, remembered{r, describe(&r.Entry)})
 	}
 	if f.stale {
 		return slices.DeleteFunc(all, func(r remembered) bool { return r.shown.State != isStale || !f.isOfIfname(r) }), nil
@@ -123,8 +119,8 @@ func (f *forgetting) isOfIfname(r remembered) bool {
 	return f.ifname == "" || r.Key.IfName == "" || r.Key.IfName == f.ifname
 }
 
-// containerIn returns the id that the argument stands for: it is the id, or the
-// beginning of no other one, as list shows it.
+// containerIn returns the id of the container that was asked for: by its id, or
+// by the beginning of it if only one container has that.
 func (f *forgetting) containerIn(all []remembered) (string, error) {
 	var ids []string
 	for _, r := range all {
@@ -144,8 +140,8 @@ func (f *forgetting) containerIn(all []remembered) (string, error) {
 	return ids[0], nil
 }
 
-// forgetOne removes one record and prints what became of it. It reports whether
-// all of the attachment was released.
+// forgetOne removes one record and prints the outcome. It reports whether
+// everything that the attachment had was released.
 func (f *forgetting) forgetOne(ctx context.Context, r remembered) (released bool, err error) {
 	conf := f.confOf(r.Key)
 	if r.Key.Network == "" && conf != nil {
@@ -201,7 +197,7 @@ func confsIn(file string) ([]*netconf.Conf, error) {
 		confs = append(confs, conf)
 	}
 	if len(confs) == 0 {
-		return nil, fmt.Errorf("%s is no conf of multus", file)
+		return nil, fmt.Errorf("%s is not a conf of multus", file)
 	}
 	return confs, nil
 }

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"multus-cni/pkg/commandline/lint"
-	"multus-cni/pkg/netconf"
 )
 
 const (
@@ -25,7 +24,7 @@ const (
 	confMode   = 0o600 // a delegate's conf may hold a secret
 )
 
-// installation is what belongs where.
+// installation is what to install, and where.
 type installation struct {
 	*program
 	source string // of the conf
@@ -39,12 +38,12 @@ type installation struct {
 	wait    bool
 
 	interval time.Duration // between two looks of --wait
-	known    stamps        // of what was found or put in place last
-	beside   []string      // see siblings, when the conf was put in place
+	known    stamps        // of what was last found or installed
+	beside   []string      // the siblings at the time when the conf was installed
 	yielded  bool          // somebody else has changed the conf, and that was reported
 }
 
-// install puts binary and conf where a runtime finds them.
+// install installs the binary and the conf where a runtime finds them.
 func (p *program) install(flags *flag.FlagSet) func([]string) error {
 	i := &installation{program: p, interval: time.Second}
 	binDir := flags.String("bin-dir", defaultCNIPath, "")
@@ -78,9 +77,8 @@ func (p *program) install(flags *flag.FlagSet) func([]string) error {
 	}
 }
 
-// run validates the conf, then puts the binary and last the conf in place:
-// from then on the runtime calls multus. Files that are already as they should
-// be are left in place.
+// run validates the conf, then installs the binary and last the conf: from then
+// on the runtime calls multus. Files that are up to date are left in place.
 func (i *installation) run() error {
 	conf, err := i.accept()
 	if err != nil {
@@ -88,14 +86,14 @@ func (i *installation) run() error {
 	}
 	moved := i.movedBefore()
 	if moved != "" && !i.wait {
-		return fmt.Errorf("nothing was installed: %s is a conf of multus too, and somebody may have made it of an earlier %s: remove it, then try again",
+		return fmt.Errorf("nothing was installed: %s is a conf of multus too, and somebody may have made it from an earlier %s: remove it, then try again",
 			moved, filepath.Base(i.conf))
 	}
 	if err := i.putBinary(); err != nil {
 		return err
 	}
 	if moved != "" {
-		i.complain("%s is left in place, and no %s is installed: somebody else has made the one of the other",
+		i.complain("%s is left in place and %s is not installed: somebody else has made the first from the second",
 			filepath.Join(filepath.Dir(i.conf), moved), filepath.Base(i.conf))
 		i.known.conf, i.yielded = "", true
 		return nil
@@ -105,7 +103,7 @@ func (i *installation) run() error {
 
 func (i *installation) putBinary() error {
 	version := ": " + i.release
-	if !isAs(i.binary, i.self, binaryMode) && exists(i.binary) {
+	if stampOf(i.binary, i.self, binaryMode) == replaced && exists(i.binary) {
 		version += " in place of " + versionOf(i.binary)
 	}
 	stamp, err := i.put(i.binary, i.self, binaryMode, version)
@@ -119,8 +117,8 @@ func (i *installation) putConf(text []byte) error {
 	return err
 }
 
-// put puts one file in place and says so. more is what there is to say when
-// the file changes.
+// put installs one file and says so. more is appended to what it says when the
+// file changes.
 func (i *installation) put(path string, text []byte, mode os.FileMode, more string) (stamp string, err error) {
 	switch stamp := stampOf(path, text, mode); {
 	case stamp != replaced:
@@ -166,7 +164,8 @@ func (i *installation) accept() ([]byte, error) {
 	return text, nil
 }
 
-// unread explains why the runtime would not read the conf, "" if it would.
+// unread explains why the runtime would not read the conf. It returns "" when
+// the runtime would.
 func (i *installation) unread() (reason string, err error) {
 	name := filepath.Base(i.conf)
 	switch {
@@ -179,8 +178,8 @@ func (i *installation) unread() (reason string, err error) {
 		`{"cniVersion": ..., "name": ..., "plugins": [...]} around ` + name + ", and let the name end so", nil
 }
 
-// siblings returns the files of the directory that are named as the conf is but
-// for the ending: somebody may have made them of it.
+// siblings returns the files in the conf's directory whose names differ from the
+// conf's in the extension only: somebody may have made them from it.
 func (i *installation) siblings() (names []string) {
 	entries, _ := os.ReadDir(filepath.Dir(i.conf)) // who installs there reports the error
 	base := filepath.Base(i.conf)
@@ -193,9 +192,9 @@ func (i *installation) siblings() (names []string) {
 	return names
 }
 
-// movedBefore returns the name of the conf that somebody has made of this one
-// before this installation began: linkerd turns a .conf into a .conflist, and a
-// .conf beside it would be read in its place.
+// movedBefore returns the name of a conf that somebody had made from this one
+// before this installation began: linkerd turns a .conf into a .conflist. If the
+// .conf was installed again, runtimes would read it instead of the .conflist.
 func (i *installation) movedBefore() string {
 	if exists(i.conf) {
 		return ""
@@ -205,11 +204,7 @@ func (i *installation) movedBefore() string {
 		if reason, err := lint.Unread("", name); err != nil || reason != "" {
 			return false
 		}
-		text, err := os.ReadFile(filepath.Join(filepath.Dir(i.conf), name))
-		if err != nil {
-			return false
-		}
-		_, ours, err := netconf.Own(text)
+		_, ours, err := own(filepath.Join(filepath.Dir(i.conf), name))
 		return ours && err == nil
 	})
 	if n < 0 {

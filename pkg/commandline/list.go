@@ -18,7 +18,7 @@ import (
 	"multus-cni/pkg/cnierror"
 )
 
-// listing is what list shows, and how.
+// listing is one call of list.
 type listing struct {
 	*program
 	cniDir, confDir     string
@@ -47,7 +47,8 @@ func (p *program) list(flags *flag.FlagSet) func([]string) error {
 	}
 }
 
-// checkUsage also gives the flags that are short for others their meaning.
+// checkUsage also turns --wide, --json and --metrics into the output that they
+// mean.
 func (l *listing) checkUsage(args []string) error {
 	if err := takesNone("list", args); err != nil {
 		return err
@@ -95,9 +96,9 @@ func (l *listing) run() error {
 	return l.printTables(found, l.columns)
 }
 
-// dirs returns the directories of the records: those that were named, or the
-// default one and those of the confs. A directory of a conf is made by the first
-// ADD, so that only those that were named must exist.
+// dirs returns the directories of the records: those of --cni-dir or, without
+// it, the default one and those of the confs. Only those of --cni-dir must
+// exist: the first ADD makes the others.
 func (l *listing) dirs() ([]string, error) {
 	named := filepath.SplitList(l.cniDir)
 	for _, dir := range named {
@@ -133,7 +134,7 @@ func (l *listing) forgetCommand() string {
 	return "multus forget --cni-dir " + l.cniDir
 }
 
-// selects reports whether an attachment is one of those that were asked for.
+// selects reports whether an attachment matches --state, --pod and --network.
 func (l *listing) selects(a *attachment) bool {
 	return (l.state == "" || l.state == a.State) &&
 		(l.pod == "" || l.pod == a.Pod.String() || a.Pod != nil && l.pod == a.Pod.Name) &&
@@ -141,8 +142,8 @@ func (l *listing) selects(a *attachment) bool {
 			slices.ContainsFunc(a.Interfaces, func(i networkInterface) bool { return i.Network == l.network }))
 }
 
-// terminalColumns returns how wide the terminal is that a file leads to, and 0
-// for a file that is no terminal.
+// terminalColumns returns the width of a terminal, and 0 for a file that is not
+// a terminal.
 func terminalColumns(file *os.File) int {
 	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// planned says what forget would do with a record.
+// planned describes what forget would do with a record.
 func planned(r remembered) string {
 	var text strings.Builder
 	for _, i := range slices.Backward(r.shown.Interfaces) {
@@ -34,7 +34,7 @@ func planned(r remembered) string {
 	return text.String()
 }
 
-// outcome says what became of a record.
+// outcome describes what forget did with a record.
 func outcome(f multus.Forgotten) string {
 	var text strings.Builder
 	for _, d := range f.Delegates {

@@ -17,7 +17,16 @@ import (
 type ownConfs struct {
 	files   []string
 	cniDirs []string // where these keep their records, each once
-	unknown []error  // for each file of which that cannot be known
+	unknown []error  // one for each file that may be such a conf and cannot be read
+}
+
+// own reads a file as netconf.Own does its text.
+func own(file string) (cniDirs []string, ours bool, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, false, err
+	}
+	return netconf.Own(text)
 }
 
 func readOwnConfs(dir string) (*ownConfs, error) {
@@ -28,12 +37,7 @@ func readOwnConfs(dir string) (*ownConfs, error) {
 	confs := &ownConfs{}
 	for _, name := range names {
 		file := filepath.Join(dir, name)
-		var cniDirs []string
-		var ours bool
-		text, err := os.ReadFile(file)
-		if err == nil {
-			cniDirs, ours, err = netconf.Own(text)
-		}
+		cniDirs, ours, err := own(file)
 		if err != nil {
 			confs.unknown = append(confs.unknown, fmt.Errorf("whether %s is a conf of multus, and where its records are, is unknown: %w", file, err))
 		}

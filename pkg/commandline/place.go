@@ -52,11 +52,6 @@ func stampOf(path string, text []byte, mode os.FileMode) string {
 	return stamp(info)
 }
 
-// isAs reports whether a file has this content and mode.
-func isAs(path string, text []byte, mode os.FileMode) bool {
-	return stampOf(path, text, mode) != replaced
-}
-
 // stampAt returns the stamp of what a path leads to, "" when that is nothing.
 func stampAt(path string) string {
 	info, err := os.Stat(path)

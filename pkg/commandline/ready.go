@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"multus-cni/pkg/commandline/lint"
-	"multus-cni/pkg/netconf"
 )
 
 // ready reports whether a runtime would call this multus, for the probe of a
@@ -73,19 +72,15 @@ func firstOwn(dir string) (file string, err error) {
 		return "", fmt.Errorf("there is no conf in %s", dir)
 	}
 	file = filepath.Join(dir, names[0])
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	_, ours, err := netconf.Own(text)
+	_, ours, err := own(file)
 	if err == nil && !ours {
 		err = fmt.Errorf("runtimes read %s, which is not a conf of multus", file)
 	}
 	return file, err
 }
 
-// installedFrom checks that a conf in place is what install has made of source,
-// or what somebody else has made of that since: install --wait leaves it.
+// installedFrom checks that a conf was installed from source, whether or not
+// somebody else has changed it since: install --wait leaves such a conf in place.
 func installedFrom(source, conf string) error {
 	stem := func(file string) string {
 		return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))

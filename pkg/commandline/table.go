@@ -4,7 +4,9 @@
 package commandline
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -34,14 +36,13 @@ const (
 	columns
 )
 
-// layout says what is shown in short. The zero layout shows all.
+// layout says which columns are shortened. The zero layout shortens none.
 type layout struct {
 	ids, plugins, addresses bool
 }
 
-// printTables writes one table for each network, and what there is to say of
-// attachments that are not simply attached. Nothing is shortened if width, in
-// columns, is 0.
+// printTables writes one table for each network, and explains the states other
+// than "attached". Nothing is shortened if width, in columns, is 0.
 func (l *listing) printTables(attachments []attachment, width int) error {
 	var text strings.Builder
 	for from := 0; from < len(attachments); {
@@ -52,11 +53,7 @@ func (l *listing) printTables(attachments []attachment, width int) error {
 		if from > 0 {
 			text.WriteByte('\n')
 		}
-		name := attachments[from].Network
-		if name == "" {
-			name = "unknown"
-		}
-		fmt.Fprintf(&text, "network %s\n", cnierror.OneLine(name))
+		fmt.Fprintf(&text, "network %s\n", cnierror.OneLine(cmp.Or(attachments[from].Network, "unknown")))
 		fit(attachments[from:to], width).write(&text)
 		from = to
 	}
@@ -114,8 +111,8 @@ func (t *table) add(a *attachment, short layout) {
 	}
 }
 
-// join joins the elements of a list, or in short the first and how many others
-// there are.
+// join joins the elements of a list. A short list is the first element and the
+// number of the others.
 func join(list []string, short bool, separator, others string) string {
 	switch {
 	case len(list) == 0:
@@ -135,14 +132,11 @@ func (t *table) row(cells ...string) {
 	t.rows = append(t.rows, cells)
 }
 
-// dropEmpty removes the head of a column that has nothing else.
+// dropEmpty removes the head of a column whose other cells are empty.
 func (t *table) dropEmpty(column int) {
-	for _, row := range t.rows[1:] {
-		if row[column] != "" {
-			return
-		}
+	if !slices.ContainsFunc(t.rows[1:], func(row []string) bool { return row[column] != "" }) {
+		t.rows[0][column] = ""
 	}
-	t.rows[0][column] = ""
 }
 
 // width returns the width of a column, 0 for one that is empty.
@@ -165,7 +159,7 @@ func (t *table) total() int {
 	return total
 }
 
-// shortenPods makes the column narrower by so much, but leaves shortestPod.
+// shortenPods makes the column of pods narrower, but not than shortestPod.
 func (t *table) shortenPods(by int) {
 	to := max(shortestPod, t.width(columnPod)-by)
 	for _, row := range t.rows {

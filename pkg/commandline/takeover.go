@@ -16,8 +16,7 @@ import (
 	"multus-cni/pkg/netconf"
 )
 
-// network is one network of a conf. IPAM plugins keep what they gave out by the
-// name.
+// network is one network of a conf. IPAM plugins keep their leases by its name.
 type network struct {
 	kind string // the type of its first plugin
 	name string
@@ -31,9 +30,9 @@ type predecessor struct {
 	cniDirs  []string // where the records of its pods are, when it is one of multus
 }
 
-// takeOver compares the conf with the one that it takes the place of. It warns
-// of what new pods would lose, and returns an error when they could get
-// addresses that pods of today have.
+// takeOver compares the conf with the one that it replaces. It warns of what new
+// pods would lose, and returns an error when they could get addresses of
+// running pods.
 func (i *installation) takeOver(text []byte, conf *netconf.Conf) error {
 	old, err := i.predecessor()
 	if err != nil || old == nil {
@@ -46,15 +45,15 @@ func (i *installation) takeOver(text []byte, conf *netconf.Conf) error {
 	return old.poolLost(conf)
 }
 
-// hasNoPods reports whether the records say so. A container that installs multus
-// on its node need not see their directory, so that a missing one says nothing.
+// hasNoPods reports whether the records show that no pod is attached. A missing
+// directory shows nothing: a container that installs multus on its node may not
+// have it mounted.
 func (old *predecessor) hasNoPods() bool {
 	return len(old.cniDirs) > 0 && !slices.ContainsFunc(old.cniDirs, func(dir string) bool { return !exists(dir) }) &&
 		unattached(old.cniDirs) == nil
 }
 
-// predecessor returns nil where there is none, or none that a runtime could
-// use.
+// predecessor returns nil when there is none that a runtime could use.
 func (i *installation) predecessor() (*predecessor, error) {
 	file := i.conf
 	if !i.named {
@@ -98,8 +97,8 @@ func networksOf(conf *netconf.Conf) []network {
 	return networks
 }
 
-// poolLost returns an error when a plugin would go on under another network
-// name than that of its pods so far.
+// poolLost returns an error when a plugin that serves the pods so far would get
+// another network name.
 func (old *predecessor) poolLost(conf *netconf.Conf) error {
 	networks := networksOf(conf)
 	for _, had := range old.networks {
@@ -120,7 +119,7 @@ func (old *predecessor) poolLost(conf *netconf.Conf) error {
 	return nil
 }
 
-// warnOfLosses warns of plugins and capabilities that the conf has no more.
+// warnOfLosses warns of plugins and capabilities that the conf no longer has.
 func (i *installation) warnOfLosses(old *predecessor, text []byte, conf *netconf.Conf) {
 	now := &source{}
 	if err := json.Unmarshal(text, now); err != nil {
@@ -137,7 +136,7 @@ func (i *installation) warnOfLosses(old *predecessor, text []byte, conf *netconf
 	}
 	kinds := now.types()
 	for _, d := range conf.Delegates {
-		kinds = append(kinds, typesOf(&d)...)
+		kinds = append(kinds, d.Types()...)
 	}
 	for _, p := range old.source.list() {
 		if !slices.Contains(kinds, p.Type) {

@@ -4,7 +4,6 @@
 package commandline
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -23,7 +22,7 @@ import (
 )
 
 // try attaches a throw-away network namespace to the networks of a conf, shows
-// what came of it, and detaches it.
+// the outcome, and detaches it.
 func (p *program) try(flags *flag.FlagSet) func([]string) error {
 	path := flags.String("cni-path", "", "")
 	asJSON := flags.Bool("json", false, "")
@@ -52,17 +51,11 @@ func (p *program) try(flags *flag.FlagSet) func([]string) error {
 		if report == nil {
 			return fmt.Errorf("nothing was tried: %w", err)
 		}
-		return cmp.Or(p.printTrial(report, *asJSON), err, verdict(report))
+		if err := cmp.Or(p.printTrial(report, *asJSON), err); err != nil || report.OK() {
+			return err
+		}
+		return errReported
 	}
-}
-
-// verdict is the error that makes the exit code of a try whose report has been
-// printed.
-func verdict(r *try.Report) error {
-	if r.OK() {
-		return nil
-	}
-	return errReported
 }
 
 func (p *program) printTrial(r *try.Report, asJSON bool) error {
@@ -94,7 +87,8 @@ func describeTrial(r *try.Report) string {
 		fmt.Fprintf(&text, "\nDNS: %s\n", dnsOf(r.Result))
 	}
 	if r.Result != nil {
-		fmt.Fprintf(&text, "\nthe runtime gets:\n%s\n", indented(r.Result))
+		result, _ := indent(r.Result) // it was encoded by multus
+		fmt.Fprintf(&text, "\nthe runtime gets:\n%s", result)
 	}
 	fmt.Fprintf(&text, "\nADD %.0f ms", r.AddMS)
 	if r.CheckMS > 0 {
@@ -111,7 +105,7 @@ func describeTrial(r *try.Report) string {
 	return text.String()
 }
 
-// writeEnd says what is there now.
+// writeEnd describes what a try has left behind.
 func writeEnd(text *strings.Builder, r *try.Report) {
 	if r.Kept {
 		fmt.Fprintf(text, "\nEnter the network namespace:\n  nsenter --net=%s\nRemove everything:\n  multus try --remove %s\n", r.Netns, r.Container)
@@ -167,12 +161,4 @@ func dnsOf(result json.RawMessage) string {
 		}
 	}
 	return cnierror.OneLine(cmp.Or(strings.Join(parts, ", "), "none from the plugins"))
-}
-
-func indented(document json.RawMessage) string {
-	var text bytes.Buffer
-	if err := json.Indent(&text, document, "", "  "); err != nil {
-		return string(document)
-	}
-	return text.String()
 }

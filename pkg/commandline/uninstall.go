@@ -16,7 +16,7 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// removal is what uninstall removes, and where it looks for records first.
+// removal is what uninstall removes, and where the records are.
 type removal struct {
 	*program
 	binary  string
@@ -83,28 +83,25 @@ func (r *removal) removeFile(path string) error {
 }
 
 // unattached returns an error when there are attachments that need a DEL, or
-// when that cannot be told.
+// when the records cannot be read.
 func unattached(dirs []string) error {
-	total := 0
-	var in []string
-	for _, dir := range dirs {
-		entries, err := record.Store{Dir: dir}.Entries()
-		if err != nil {
-			return err
-		}
-		// A lock without a record is of an ADD that is running, or was killed.
-		entries = slices.DeleteFunc(entries, func(e record.Entry) bool { return e.Kind == record.KindQuarantined })
-		if len(entries) > 0 {
-			in = append(in, dir)
-		}
-		total += len(entries)
+	records, err := recordsIn(dirs)
+	if err != nil {
+		return err
 	}
-	if total == 0 {
+	// A lock without a record counts: its ADD is running, or was killed.
+	records = slices.DeleteFunc(records, func(r stored) bool { return r.Kind == record.KindQuarantined })
+	if len(records) == 0 {
 		return nil
 	}
-	all := strings.Join(in, ":")
+	var in []string
+	for _, r := range records {
+		if !slices.Contains(in, r.dir) {
+			in = append(in, r.dir)
+		}
+	}
 	return fmt.Errorf("%[1]s of pods in %[2]s: to delete these, the runtime needs multus and its conf. Drain the node, then try again. These show them, and remove those whose pods are gone:\n"+
-		"  multus list --cni-dir %[2]s\n  multus forget --stale --cni-dir %[2]s", count(total, "record"), all)
+		"  multus list --cni-dir %[2]s\n  multus forget --stale --cni-dir %[2]s", count(len(records), "record"), strings.Join(in, ":"))
 }
 
 // exists reports whether there may be something at path.

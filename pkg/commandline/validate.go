@@ -70,8 +70,8 @@ func (v *validation) run(args []string) error {
 	return nil
 }
 
-// directory checks the confs of multus in a directory, and those that may be
-// meant as such, and says what a runtime reads there.
+// directory checks the confs in a directory that are, or may be, of multus, and
+// says what a runtime reads there.
 func (v *validation) directory(dir string) error {
 	names, err := lint.Confs(dir)
 	if err != nil {
@@ -99,13 +99,9 @@ func (v *validation) directory(dir string) error {
 	return nil
 }
 
-// purpose says what a conf is for, and whether multus has to check it.
+// purpose describes a conf, and reports whether validate must check it.
 func purpose(file string) (what string, check bool) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err.Error(), true
-	}
-	_, ours, err := netconf.Own(text)
+	_, ours, err := own(file)
 	switch {
 	case err != nil:
 		return err.Error(), true
@@ -217,22 +213,13 @@ func (p *program) printReport(file string, report *lint.Report) error {
 func interfaces(conf *netconf.Conf) string {
 	names := make([]string, len(conf.Delegates))
 	for i, d := range conf.Delegates {
-		names[i] = fmt.Sprintf("%s (%s)", d.IfName, strings.Join(typesOf(&d), "+"))
+		names[i] = fmt.Sprintf("%s (%s)", d.IfName, strings.Join(d.Types(), "+"))
 	}
 	last := len(names) - 1
 	if last == 0 {
 		return names[0]
 	}
 	return strings.Join(names[:last], ", ") + " and " + names[last]
-}
-
-// typesOf lists the types of a delegate's plugins.
-func typesOf(d *netconf.Delegate) []string {
-	names := make([]string, len(d.Plugins))
-	for i, p := range d.Plugins {
-		names[i] = p.Type
-	}
-	return names
 }
 
 func severity(f lint.Finding) string {

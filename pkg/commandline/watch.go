@@ -11,23 +11,22 @@ import (
 	"time"
 )
 
-// retryInterval is how long install --wait waits after something that it could
-// not do.
+// retryInterval is how long install --wait waits after an error.
 const retryInterval = 30 * time.Second
 
 // stamps change when one of these does: binary, conf, the conf's source, and
 // why the runtime does not read the conf.
 type stamps struct{ binary, conf, source, unread string }
 
-// due is what there is to do.
+// due is what must be installed again.
 type due struct{ binary, all bool }
 
-// watch keeps what was installed in place until ctx is cancelled: it puts back
-// the binary, and the conf when it is removed, and follows the conf that it was
-// installed from.
+// watch keeps the installation up to date until ctx is cancelled: it installs
+// the binary again when that was changed or removed, the conf when it was
+// removed, and both when the conf's source has changed.
 //
-// It leaves a conf that somebody else has changed: service meshes insert their
-// own plugin into the conf that the runtime reads, and would do so again.
+// It leaves a conf in place that somebody else has changed: service meshes insert
+// their own plugin into the conf that the runtime reads, and would do so again.
 func (i *installation) watch(ctx context.Context) error {
 	if err := i.say("watching %s and %s", i.binary, i.conf); err != nil {
 		return err
@@ -65,7 +64,7 @@ func (i *installation) look() stamps {
 	return s
 }
 
-// react reports what has changed, and returns what there is to do.
+// react reports what has changed, and returns what must be installed again.
 func (i *installation) react(now stamps) (todo due) {
 	was := i.known
 	i.known = now
@@ -98,7 +97,7 @@ func (i *installation) confChanged(there bool) bool {
 		what = "was moved to " + names[0]
 	}
 	if !i.yielded {
-		i.complain("%s %s by somebody else, and is left so until %s changes", i.conf, what, i.source)
+		i.complain("%s %s by somebody else, and is left as it is until %s changes", i.conf, what, i.source)
 		i.yielded = true
 	}
 	return false

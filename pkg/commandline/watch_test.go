@@ -131,7 +131,7 @@ func TestInstallWaitLeavesWhatSomebodyElseChanged(t *testing.T) {
 	w := newWatcher(newHost(t))
 	const first, second = `{"changed": 1}`, `{"changed": 2}`
 	w.write(w.placed, first)
-	w.says(w.placed + " was changed by somebody else, and is left so until " + w.source + " changes")
+	w.says(w.placed + " was changed by somebody else, and is left as it is until " + w.source + " changes")
 	w.write(w.placed, second)
 	w.seen()
 	if got := w.read(w.placed); got != second {
@@ -158,7 +158,7 @@ func TestInstallWaitDoesNotResurrectAMovedConf(t *testing.T) {
 
 	w.stop()
 	again := newWatcher(h) // its container was restarted
-	again.says(list + " is left in place, and no 10-multus.conf is installed")
+	again.says(list + " is left in place and 10-multus.conf is not installed")
 	again.seen()
 	w.wantFiles("BIN/multus CONF/10-multus.conflist")
 	output, code := h.run("install", h.source)

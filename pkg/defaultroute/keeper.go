@@ -7,11 +7,12 @@
 // pod's default route leads, IPv4 and IPv6 each: the primary's, or that of the
 // first secondary that installed one when the primary installed none.
 //
-// Each delegate meets a pod without the default routes of the other delegates,
-// so that one that adds its own exclusively does not fail. At the end the
-// owner's routes are put back as they were. Only the main table is looked at,
-// and only routes through interfaces of the attachment: a default route that a
-// delegate adds through any other interface is taken for another network's.
+// Each delegate runs while the pod has no default routes of the other
+// delegates, so that one that adds its own exclusively does not fail. At the
+// end the owner's routes are put back as they were. The package handles only
+// the main table, and only routes through interfaces of the attachment: it
+// treats a default route that a delegate adds through any other interface as
+// one of another network.
 package defaultroute
 
 import (
@@ -22,7 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Keeper takes the default routes of delegates out and puts them back.
+// Keeper removes the default routes of delegates and puts them back.
 type Keeper struct {
 	table   table
 	primary int
@@ -33,10 +34,10 @@ type Keeper struct {
 	others []route
 }
 
-// New looks at the pod before the first delegate runs. Routes that are there
-// are left alone, but for those through the interface ifname: in a chain, that
-// interface and its routes were made before multus, and count as the primary's.
-// primary is the index of that delegate.
+// New must be called before the first delegate runs. The Keeper leaves the
+// routes alone that exist by then, except those through the interface ifname:
+// in a chain, an earlier plugin has made that interface and its routes, which
+// count as the primary's. primary is the index of that delegate.
 func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 	k := &Keeper{table: table{nl}, primary: primary, links: map[string]int{ifname: primary}}
 	if err := k.look(nobody); err != nil {
@@ -48,9 +49,9 @@ func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 	return k, nil
 }
 
-// Before prepares the pod for the delegate with an index: the routes of all
-// others are taken out, and its own, which only the primary of a chain has by
-// then, are put back.
+// Before prepares the pod for a delegate, given by its index. It removes the
+// routes of all other delegates, and puts back those of this one, which can
+// only be the primary of a chain.
 func (k *Keeper) Before(delegate int) error {
 	if _, err := k.replacements(); err != nil {
 		return err
@@ -81,9 +82,8 @@ func (k *Keeper) Settle() error {
 	return k.verify()
 }
 
-// Restore undoes what Before, After and Settle did to routes that were there
-// before the ADD, for a rollback. What the delegates installed is theirs to
-// remove.
+// Restore puts back, for a rollback, the routes that existed before the ADD.
+// The delegates themselves remove the routes that they have installed.
 func (k *Keeper) Restore() error {
 	var errs []error
 	for i := range k.held {
@@ -112,8 +112,8 @@ func (k *Keeper) Owners() map[string]int {
 }
 
 // Interfaces returns the names of the interfaces through which the default
-// routes lead, as Owners does the delegates. A default route that leads
-// nowhere has no entry.
+// routes lead, by "ipv4" and "ipv6". A default route that leads nowhere has no
+// entry.
 func (k *Keeper) Interfaces() map[string]string {
 	interfaces := make(map[string]string, 2)
 	owners := k.Owners()
@@ -126,8 +126,8 @@ func (k *Keeper) Interfaces() map[string]string {
 	return interfaces
 }
 
-// Taken returns the routes that were taken from delegates for good, as Verify
-// takes them.
+// Taken returns the routes of delegates that were removed for good, in the form
+// that Verify expects.
 func (k *Keeper) Taken() []string {
 	var taken, kept []string
 	owners := k.Owners()

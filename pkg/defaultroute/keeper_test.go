@@ -6,6 +6,7 @@
 package defaultroute
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -418,6 +419,22 @@ func TestTakenTexts(t *testing.T) {
 		"ipv6 default dev net0 metric 1024 proto 4"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestList(t *testing.T) {
+	p := newPod(t)
+	p.must(p.add(via(v4, 0)))
+	p.must(p.add(at(via(v4, 1), 7)))
+	p.must(p.add(spec{family: v6, dev: "net0"}))
+	p.must(p.add(spec{family: v4, kind: unix.RTN_PROHIBIT, tos: 16}))
+	p.must(p.add(spec{family: v4, dst: "10.9.0.0/16", dev: "net1"}))
+	got, err := List(p)
+	p.must(err)
+	slices.Sort(got)
+	want := []string{"default dev net0", "default via 10.0.0.1 dev eth0", "default via 10.1.0.1 dev net0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -22,8 +22,9 @@ const (
 	cacheExpiresAt = 8   // offset of rta_expires in it
 )
 
-// route is a default route, or of IPv6 one next hop of it: the kernel merges
-// IPv6 routes of one metric into one multipath route, whoever added them.
+// route is a default route of IPv4, or one next hop of a default route of IPv6:
+// the kernel merges all IPv6 routes with the same metric into one multipath
+// route.
 //
 // Header and attributes are kept as the kernel reports them, so that a route
 // can be put back with whatever it has, known here or not.
@@ -85,7 +86,8 @@ func (r *route) rejects() bool {
 // reports IPv6 routes that lead nowhere with the interface lo.
 func (r *route) hasLink() bool { return len(r.hops) > 0 && !r.rejects() }
 
-// setAttrs keeps what can be given back to the kernel.
+// setAttrs sets the attributes and the next hops, without what the kernel would
+// not accept in a new route.
 func (r *route) setAttrs(attrs []syscall.NetlinkRouteAttr) (err error) {
 	single := hop{flags: uint8(r.header.Flags & unix.RTNH_F_ONLINK)}
 	r.header.Flags = 0
@@ -132,9 +134,8 @@ func parseHops(value []byte) (hops []hop, err error) {
 	return hops, nil
 }
 
-// key is equal for two reports of one route: what is enough to remove it. Two
-// IPv6 routes cannot differ in anything else; two IPv4 routes can differ in any
-// attribute.
+// key identifies a route: it is the message that removes it. Two IPv6 routes
+// cannot differ in anything else; two IPv4 routes can differ in any attribute.
 func (r *route) key() string { return string(r.removal()) }
 
 func (r *route) metric() uint32 { return number(r.attr(unix.RTA_PRIORITY)) }
@@ -143,7 +144,7 @@ func (r *route) metric() uint32 { return number(r.attr(unix.RTA_PRIORITY)) }
 func (h hop) gateway() string {
 	for _, a := range h.attrs {
 		if k := kind(a); k == unix.RTA_GATEWAY || k == unix.RTA_VIA {
-			bytes := a.Value[len(a.Value)%4:] // in RTA_VIA the family, 2 bytes, stands before it
+			bytes := a.Value[len(a.Value)%4:] // without the family in RTA_VIA, 2 bytes
 			address, _ := netip.AddrFromSlice(bytes)
 			return address.String()
 		}

@@ -6,6 +6,7 @@
 package defaultroute
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Verify checks that the default route of each family in expected leads
-// through the interface that stands there, as Keeper.Interfaces returned it,
-// and that none of the routes in taken, as Keeper.Taken returned them, has
-// come back. Other routes are no mistake: a routing daemon may add its own,
-// through any interface.
+// Verify checks the default routes after an ADD. expected is what
+// Keeper.Interfaces returned: the default route of each family in it must lead
+// through that interface. taken is what Keeper.Taken returned: none of these
+// routes may be back. Other routes are ignored, since a routing daemon may add
+// its own through any interface.
 func Verify(nl Netlink, expected map[string]string, taken []string) error {
 	t := table{nl}
 	routes, err := t.list()
@@ -50,7 +51,29 @@ func Verify(nl Netlink, expected map[string]string, taken []string) error {
 	return nil
 }
 
-// isTaken compares texts without the protocol where that may be another one's.
+// List returns a line for each next hop of the default routes, such as "default
+// via 10.1.0.1 dev net0". It leaves out the routes that lead nowhere.
+func List(nl Netlink) ([]string, error) {
+	t := table{nl}
+	routes, err := t.list()
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for _, r := range routes {
+		names, err := t.linkNames(&r)
+		if err != nil {
+			return nil, err
+		}
+		for i, name := range names {
+			lines = append(lines, "default"+r.hops[i].text(name))
+		}
+	}
+	return lines, nil
+}
+
+// isTaken compares texts, without the protocol where the kernel may have reported
+// that of another next hop.
 func isTaken(r *route, text, taken string) bool {
 	if r.merged {
 		text, _, _ = strings.Cut(text, protocolText)
@@ -59,7 +82,7 @@ func isTaken(r *route, text, taken string) bool {
 	return text == taken
 }
 
-// protocolText stands before the protocol, which is the last thing in a text.
+// protocolText precedes the protocol, which is the last thing in a text.
 const protocolText = " proto "
 
 // text is for messages.
@@ -81,18 +104,23 @@ func (r *route) texts(links []string) []string {
 	}
 	var texts []string
 	for i, h := range r.hops {
-		text := start
-		if gateway := h.gateway(); gateway != "" {
-			text += " via " + gateway
+		link := ""
+		if i < len(links) {
+			link = links[i]
 		}
-		if i < len(links) && links[i] != "" {
-			text += " dev " + links[i]
-		} else {
-			text += fmt.Sprintf(" dev index %d", h.index)
-		}
-		texts = append(texts, text+end.String())
+		texts = append(texts, start+h.text(link)+end.String())
 	}
 	return texts
+}
+
+// text returns the end of "default via 10.1.0.1 dev net0". link is the name of
+// the interface, "" when it is not known.
+func (h hop) text(link string) string {
+	text := ""
+	if gateway := h.gateway(); gateway != "" {
+		text = " via " + gateway
+	}
+	return text + " dev " + cmp.Or(link, fmt.Sprintf("index %d", h.index))
 }
 
 func (r *route) family() string {

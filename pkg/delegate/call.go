@@ -101,7 +101,7 @@ func refusesVersion(err error) bool {
 // and the version only ever goes down.
 func (r *Runner) commonVersion(ctx context.Context, p netconf.Plugin) string {
 	own := r.supported(ctx, p.Type)
-	common := slices.DeleteFunc(slices.Clone(version.All.SupportedVersions()), func(v string) bool { return !slices.Contains(own, v) })
+	common := slices.Clone(own)
 	for _, plugin := range pluginsBelow(p.Config) {
 		if supported := r.supported(ctx, plugin); supported != nil {
 			common = slices.DeleteFunc(common, func(v string) bool { return !slices.Contains(supported, v) })
@@ -116,10 +116,7 @@ func (r *Runner) commonVersion(ctx context.Context, p netconf.Plugin) string {
 			return err != nil || higher
 		})
 	}
-	if len(common) == 0 {
-		return ""
-	}
-	return common[len(common)-1] // multus lists them in ascending order
+	return netconf.HighestVersion(common)
 }
 
 // supported asks a plugin for its VERSION. It returns nil when the plugin
@@ -142,15 +139,11 @@ func (r *Runner) supported(ctx context.Context, plugin string) []string {
 func pluginsBelow(config rawjson.Object) []string {
 	var plugins []string
 	for _, key := range []string{"ipam", "delegate"} {
-		member := config.Get(key)
-		if member == nil {
+		inner := config.Get(key).Object()
+		if inner == nil {
 			continue
 		}
-		inner, err := rawjson.ParseObject(member.Value, 0)
-		if err != nil {
-			continue // the plugin's business
-		}
-		if plugin := typeOf(inner); plugin != "" {
+		if plugin := inner.Get("type").String(); plugin != "" {
 			plugins = append(plugins, plugin)
 		}
 		plugins = append(plugins, pluginsBelow(inner)...)

@@ -79,7 +79,7 @@ func (r *Runner) find(plugin string) (string, error) {
 // plugin, nil for an empty one.
 //
 // After each plugin it calls step with what it would return by then; an error
-// of step ends the ADD. When Add fails, some plugins may have run: Del undoes
+// of step ends the ADD. When Add fails, some plugins may have run: a DEL undoes
 // what they did, given the delegate and the result that step got last.
 func (r *Runner) Add(ctx context.Context, d netconf.Delegate, in netconf.Inputs,
 	step func(netconf.Delegate, *Result) error,
@@ -107,12 +107,11 @@ func (r *Runner) Add(ctx context.Context, d netconf.Delegate, in netconf.Inputs,
 
 // Run runs DEL, CHECK, STATUS or GC.
 //
-// DEL goes through the plugins in reverse, and each is run whatever the others
-// do. (libcni stops at the first that fails; then the interface outlives a
-// firewall rule that could not be removed.) GC runs each plugin too. CHECK and
-// STATUS end with the first plugin that fails. Plugins whose CNI version does
-// not have the verb are skipped, and all of them where the delegate's list
-// disables it.
+// DEL runs the plugins in reverse, and goes on after one that fails. (libcni
+// stops there, so that an interface is left behind because of a firewall rule
+// that could not be removed.) GC goes on too. CHECK and STATUS end with the
+// first plugin that fails. Run skips the plugins whose CNI version does not
+// have the verb, and all of them if the delegate's list disables it.
 func (r *Runner) Run(ctx context.Context, verb string, d netconf.Delegate, in netconf.Inputs) error {
 	if verb == "CHECK" && d.DisableCheck || verb == "GC" && d.DisableGC {
 		return nil

@@ -9,7 +9,6 @@ import (
 
 	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/rawjson"
 )
 
 // ErrNoIPAM means that no plugin of a delegate has an IPAM plugin.
@@ -21,7 +20,7 @@ func (r *Runner) ReleaseAddresses(ctx context.Context, d netconf.Delegate, in ne
 	var errs []error
 	found := false
 	for i, p := range d.Plugins {
-		plugin := ipamOf(p.Config)
+		plugin := p.Config.Get("ipam").Object().Get("type").String()
 		if plugin == "" {
 			continue
 		}
@@ -39,25 +38,4 @@ func (r *Runner) ReleaseAddresses(ctx context.Context, d netconf.Delegate, in ne
 		return ErrNoIPAM
 	}
 	return cnierror.Join(errs...)
-}
-
-func ipamOf(config rawjson.Object) string {
-	member := config.Get("ipam")
-	if member == nil {
-		return ""
-	}
-	ipam, err := rawjson.ParseObject(member.Value, 0)
-	if err != nil {
-		return ""
-	}
-	return typeOf(ipam)
-}
-
-func typeOf(config rawjson.Object) string {
-	member := config.Get("type")
-	if member == nil {
-		return ""
-	}
-	plugin, _ := rawjson.String(member.Value)
-	return plugin
 }

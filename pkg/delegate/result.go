@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -78,11 +79,7 @@ func decodeMembers(members rawjson.Object) (types.Result, error) {
 	if err := refuseNulls(members); err != nil {
 		return nil, err
 	}
-	text, err := members.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	return create.CreateFromBytes(text)
+	return create.CreateFromBytes(members.Text())
 }
 
 // refuseNulls returns an error for a result that has null in the place of an
@@ -93,17 +90,11 @@ func refuseNulls(members rawjson.Object) error {
 	for _, m := range members {
 		switch strings.ToLower(m.Key) {
 		case "ip4", "ip6":
-			if inner, err := rawjson.ParseObject(m.Value, m.Pos); err == nil {
-				if err := refuseNulls(inner); err != nil {
-					return err
-				}
+			if err := refuseNulls(m.Object()); err != nil {
+				return err
 			}
 		case "interfaces", "ips", "routes":
-			elements, err := rawjson.Elements(m.Value, m.Pos)
-			if err != nil {
-				continue // null, or of a type that decoding refuses
-			}
-			for _, element := range elements {
+			for _, element := range m.Elements() { // none for null, and for a type that decoding refuses
 				if string(element.Value) == "null" {
 					return errors.New("null in a list of interfaces, ips or routes")
 				}
@@ -114,14 +105,9 @@ func refuseNulls(members rawjson.Object) error {
 }
 
 func hasMember(members rawjson.Object, names ...string) bool {
-	for _, m := range members {
-		for _, name := range names {
-			if strings.EqualFold(m.Key, name) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(members, func(m rawjson.Member) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(m.Key, name) })
+	})
 }
 
 // convertResult converts a result to another version of the CNI spec. One that
@@ -134,10 +120,7 @@ func convertResult(result json.RawMessage, cniVersion string) (json.RawMessage, 
 	if err != nil {
 		return nil, fmt.Errorf("decode prevResult: %w", err)
 	}
-	has := ""
-	if m := members.Get("cniVersion"); m != nil {
-		has, _ = rawjson.String(m.Value) // what is no string is for the plugin to refuse
-	}
+	has := members.Get("cniVersion").String() // what is no string is for the plugin to refuse
 	if has == "" || has == cniVersion {
 		return result, nil
 	}

@@ -16,8 +16,8 @@ import (
 	"multus-cni/pkg/safefile"
 )
 
-// Guard keeps the next holder of a lock waiting for the plugin that this one
-// runs, should this one be killed. It is for one plugin at a time.
+// Guard makes the next holder of a lock wait for the plugin that this holder
+// runs, if this holder is killed. It is for one plugin at a time.
 type Guard struct {
 	lock   *Lock
 	plugin *os.File // inherited by the plugin that is running
@@ -30,9 +30,9 @@ func (l *Lock) Guard() *Guard { return &Guard{lock: l, noted: l.found} }
 // Acquire returns the file that the next plugin must inherit, with a byte
 // locked that no other plugin has. Release closes it.
 //
-// The file is opened through its descriptor, so that it need not be at its
-// path any more: a cleaner may have removed it, or something may be mounted
-// over the directory. What remains are file systems that have become read-only
+// The file is opened through its descriptor, since it may no longer be at its
+// path: a cleaner may have removed it, or something may be mounted over the
+// directory. On a file system that has become read-only Acquire fails
 // (unix.EROFS): a caller that undoes something should go on without a guard.
 func (g *Guard) Acquire() (*os.File, error) {
 	path := "/proc/self/fd/" + strconv.Itoa(int(g.lock.file.Fd()))
@@ -63,8 +63,8 @@ func (g *Guard) lockByte() error {
 }
 
 // forget removes the id of the plugin before, which must not be taken for that
-// of the next one. On a disk that is full there may be no place to write; there
-// is always room for an empty file.
+// of the next one. If it cannot be overwritten, since the disk is full, the
+// file is truncated.
 func (g *Guard) forget() error {
 	if !g.noted {
 		return nil
@@ -89,9 +89,9 @@ func (g *Guard) note(text string) error {
 	return err
 }
 
-// Release reports that the plugin has ended. The processes that it has left
-// behind hold nothing from then on. When it was killed they were not left on
-// purpose: Release waits for them, for a limited time.
+// Release must be called when the plugin has ended. Processes that it has left
+// behind then no longer hold its byte. If the plugin was killed, it has not
+// left them on purpose: Release waits for them, for a limited time.
 func (g *Guard) Release(killed bool) {
 	if !killed {
 		_ = unlock(g.plugin, firstPluginByte, 0)

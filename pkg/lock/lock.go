@@ -59,8 +59,8 @@ const (
 	orphanGrace = 10 * time.Second
 )
 
-// ErrInherited means that an ancestor of this process holds the lock. To wait
-// for it would be to wait for ever: it waits for this process.
+// ErrInherited means that an ancestor of this process holds the lock. Waiting
+// for it would never end, since the ancestor waits for this process.
 var ErrInherited = errors.New("an ancestor of this process holds the lock")
 
 // Lock is held from Acquire to Release.
@@ -70,10 +70,10 @@ type Lock struct {
 	found bool
 }
 
-// Acquire waits until nobody else holds the lock at path, nor any plugin is
-// running that a killed holder has left. It gives up when ctx is cancelled, and
-// returns ErrInherited when waiting would never end. The directory must exist
-// and be safe: nobody else may be able to write to it.
+// Acquire waits until nobody else holds the lock at path, and until the plugins
+// that a killed holder has left running have ended. It gives up when ctx is
+// cancelled, and returns ErrInherited when waiting would never end. The
+// directory must exist, and nobody else may be able to write to it.
 func Acquire(ctx context.Context, path string) (*Lock, error) {
 	for {
 		l, err := open(path)
@@ -95,15 +95,15 @@ func Acquire(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
-// Abandoned reports whether a holder before was killed: it has left the lock's
-// file, and perhaps others.
+// Abandoned reports whether an earlier holder was killed: it has left the
+// lock's file, and perhaps others.
 func (l *Lock) Abandoned() bool { return l.found }
 
 // Release lets the next one work on the attachment.
 //
-// The file is removed first, while it is locked. The other way round, somebody
-// could lock it before it is removed, and a third one, who then makes a new
-// file, would work beside them.
+// The file is removed while it is still locked. If it was unlocked first, a
+// second process could lock it before it is removed, and a third one, which
+// would then make a new file, would work at the same time.
 func (l *Lock) Release() {
 	if path := l.file.Name(); l.isAt(path) { // else it is somebody else's by now
 		_ = unix.Unlink(path)

@@ -20,8 +20,8 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// add attaches a pod to the networks of all delegates, or to none of them. A
-// ctx that is cancelled half-way undoes what was done.
+// add attaches a pod to the networks of all delegates, or to none of them. When
+// ctx is cancelled half-way, it undoes what was done.
 func (c *call) add(ctx context.Context) error {
 	if c.confErr != nil {
 		return c.confErr
@@ -56,16 +56,15 @@ func (c *call) add(ctx context.Context) error {
 		return err
 	}
 	if stale != nil {
-		before := *a // as the runtime called for it
+		before := *a
 		before.undoer = a.undoer.With("CNI_ARGS=" + stale.CNIArgs)
 		if err := before.undo(ctx, stale, &pod{}); err != nil {
 			return cnierror.Prefix(err, "undo what is left of this attachment from before")
 		}
 	}
-	r, err := c.newRecord(delegates, p)
-	if err != nil {
-		return err
-	}
+	r := newRecord(a.key, delegates, c.conf.RuntimeConfig)
+	r.Netns, r.NetnsID, r.BootID = p.path, p.netns.Identity.Namespace, p.netns.Identity.Boot
+	r.CNIVersion, r.CNIArgs = c.conf.CNIVersion, c.args.Args
 	if err := a.store.Save(r); err != nil {
 		return ioError(err)
 	}
@@ -76,9 +75,9 @@ func (c *call) key() record.Key {
 	return record.Key{Network: c.conf.Name, ContainerID: c.args.ContainerID, IfName: c.args.IfName}
 }
 
-// staleRecord refuses an attachment that exists. A record from before the last
-// boot, or whose network namespace is gone, is no attachment any more; it is
-// returned, nil when there is none.
+// staleRecord returns the record of an attachment that no longer exists, since
+// the node was rebooted or the network namespace is gone, and nil when there is
+// no record. It returns an error when the attachment exists.
 func (a *attachment) staleRecord() (*record.Record, error) {
 	r, err := a.store.Load(a.key)
 	var newer *record.NewerError
@@ -89,7 +88,7 @@ func (a *attachment) staleRecord() (*record.Record, error) {
 		return nil, err
 	case err != nil:
 		return nil, cnierror.WithDetails(err, "DEL this attachment first: that quarantines a record which cannot be read")
-	case !isGone(identity(r).Check(r.Netns)):
+	case !netns.IsGone(identity(r).Check(r.Netns)):
 		return nil, cnierror.WithDetails(cnierror.New(types.ErrInternal,
 			"container %s already has interface %s of network %q: DEL it before another ADD",
 			a.key.ContainerID, a.key.IfName, a.key.Network), "the record is "+a.store.Path(a.key))
@@ -97,8 +96,8 @@ func (a *attachment) staleRecord() (*record.Record, error) {
 	return r, nil
 }
 
-// refuseTaken refuses to make interfaces whose names are taken in the pod. It
-// says by whom, if that is another attachment of multus's.
+// refuseTaken returns an error when the name of one of the interfaces is taken in
+// the pod. The error names the attachment that has it, if multus made that.
 func (a *attachment) refuseTaken(delegates []netconf.Delegate, p *pod) error {
 	var names []string
 	for _, d := range delegates {
@@ -123,30 +122,8 @@ func (a *attachment) refuseTaken(delegates []netconf.Delegate, p *pod) error {
 		name, p.path, owner)
 }
 
-func (c *call) newRecord(delegates []netconf.Delegate, p *pod) (*record.Record, error) {
-	r := &record.Record{
-		Network: c.conf.Name, ContainerID: c.args.ContainerID, IfName: c.args.IfName,
-		Netns: p.path, NetnsID: p.netns.Identity.Namespace, BootID: p.netns.Identity.Boot,
-		CNIVersion: c.conf.CNIVersion, CNIArgs: c.args.Args,
-	}
-	var err error
-	if c.conf.RuntimeConfig != nil {
-		if r.RuntimeConfig, err = c.conf.RuntimeConfig.MarshalJSON(); err != nil {
-			return nil, err
-		}
-	}
-	for _, d := range delegates {
-		rd, err := toRecord(d)
-		if err != nil {
-			return nil, err
-		}
-		r.Delegates = append(r.Delegates, rd)
-	}
-	return r, nil
-}
-
 // attach runs the delegates, completes the record and prints the primary's
-// result. If any of that fails, printing included, it undoes all of it.
+// result. If any of that fails, it undoes everything.
 func (a *attachment) attach(ctx context.Context, r *record.Record, delegates []netconf.Delegate, p *pod) (err error) {
 	started := 0
 	var keeper *defaultroute.Keeper
@@ -198,7 +175,7 @@ func stopped(ctx context.Context) error {
 	return nil
 }
 
-// ready returns an error when no further delegate must be started.
+// ready returns an error when no more delegates must be started.
 func ready(ctx context.Context, p *pod) error {
 	if err := stopped(ctx); err != nil {
 		return err
@@ -213,19 +190,16 @@ func ready(ctx context.Context, p *pod) error {
 	return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s: %w", p.path, err)
 }
 
-// attachDelegate runs one ADD and puts what came of it into the record. Of a
-// list that is on disk before the next plugin runs: plugins like firewall find
-// what they made through their prevResult alone.
+// attachDelegate runs one ADD and records its result. For a list, the result of
+// each plugin is on disk before the next plugin runs: some plugins, such as
+// firewall, can only delete what they find in prevResult.
 func (a *attachment) attachDelegate(ctx context.Context, d netconf.Delegate, r *record.Record) (*delegate.Result, error) {
 	in := netconf.Inputs{RuntimeConfig: a.conf.RuntimeConfig}
 	if d.Primary {
 		in.PrevResult = a.conf.PrevResult
 	}
 	result, err := a.addDelegate(ctx, d, in, func(ran netconf.Delegate, result *delegate.Result) error {
-		step, err := toRecord(ran)
-		if err != nil {
-			return err
-		}
+		step := toRecord(ran)
 		if result != nil {
 			step.Result = result.Text
 		}

@@ -13,7 +13,6 @@ import (
 	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/defaultroute"
 	"multus-cni/pkg/delegate"
-	"multus-cni/pkg/netconf"
 	"multus-cni/pkg/record"
 )
 
@@ -44,37 +43,24 @@ func (c *call) check(ctx context.Context) error {
 	if err := identity(r).Check(p.path); err != nil {
 		return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s is not the network namespace that the pod was attached in: %w", p.path, err)
 	}
-	targets, err := targetsOf(r.Delegates)
-	if err != nil {
-		return err
-	}
-	if err := a.checkDelegates(ctx, r, targets); err != nil {
-		return err
-	}
-	return defaultroute.Verify(p.netns, a.expectedRoutes(r), r.TakenRoutes)
-}
-
-func (a *attachment) checkDelegates(ctx context.Context, r *record.Record, targets []target) error {
-	runtimeConfig, err := parseObject(r.RuntimeConfig)
+	targets, err := targetsOf(r)
 	if err != nil {
 		return err
 	}
 	for _, t := range targets {
-		in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: t.result}
 		if t.delegate.Primary && a.conf.PrevResult != nil {
-			in.PrevResult = a.conf.PrevResult // plugins behind multus in a list may have changed it
+			t.inputs.PrevResult = a.conf.PrevResult // plugins behind multus in a list may have changed it
 		}
-		err := a.callDelegate(ctx, a.runner, "CHECK", t.delegate, in)
-		if err != nil {
+		if err := a.callDelegate(ctx, a.runner, "CHECK", t.delegate, t.inputs); err != nil {
 			return err
 		}
 	}
-	return nil
+	return defaultroute.Verify(p.netns, a.expectedRoutes(r), r.TakenRoutes)
 }
 
-// expectedRoutes returns through which interface the default route of each
-// family must lead. A family that the runtime's prevResult has none of is not
-// missed: a plugin behind multus in the list has removed it.
+// expectedRoutes returns the interface through which the default route of each
+// family must lead. It leaves out a family for which the runtime's prevResult has
+// no default route: a plugin behind multus in the list has removed that.
 func (a *attachment) expectedRoutes(r *record.Record) map[string]string {
 	expected := maps.Clone(r.DefaultRoute)
 	if a.conf.PrevResult == nil {

@@ -20,7 +20,7 @@ import (
 )
 
 // complete writes the record of an ADD that has succeeded: which interfaces
-// there are, and which way the default routes go.
+// exist, and through which of them the default routes lead.
 func (a *attachment) complete(r *record.Record, results []*delegate.Result, p *pod, keeper *defaultroute.Keeper) error {
 	names := make([]string, len(r.Delegates))
 	for i, d := range r.Delegates {
@@ -56,7 +56,7 @@ func (a *attachment) complete(r *record.Record, results []*delegate.Result, p *p
 }
 
 // withoutDefaults returns a result without its default routes of the families
-// asked for: CHECK would miss those that a secondary has lost.
+// asked for: a plugin's CHECK would report that the pod lacks them.
 func withoutDefaults(result *delegate.Result, ipv4, ipv6 bool) (*delegate.Result, error) {
 	if !ipv4 && !ipv6 {
 		return result, nil
@@ -115,10 +115,11 @@ func (a *attachment) print(result *delegate.Result) error {
 // made it necessary, with what went wrong here in the details.
 func (a *attachment) rollback(ctx context.Context, r *record.Record, started int, p *pod, keeper *defaultroute.Keeper, cause error) error {
 	r.Complete = false
-	targets, err := targetsOf(r.Delegates[:started])
+	targets, err := targetsOf(r)
 	if err == nil {
+		targets = targets[:started]
 		a.markForeign(targets, identity(r))
-		err = a.delete(ctx, targets, a.conf.RuntimeConfig, p)
+		err = a.delete(ctx, targets, p)
 	}
 	if keeper != nil {
 		err = cnierror.Join(err, keeper.Restore())
@@ -139,8 +140,8 @@ func (a *attachment) advice() string {
 	return "the next DEL tries again, or: " + a.forgetCommand()
 }
 
-// interfacesOf lists the interfaces that a delegate has made in the pod, as
-// far as its result names them, and always the one that multus gave it.
+// interfacesOf lists the interfaces that a delegate has made in the pod: the one
+// that multus named, and those in its result.
 func interfacesOf(d netconf.Delegate, result *delegate.Result) []string {
 	names := []string{d.IfName}
 	if result == nil {

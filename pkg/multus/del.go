@@ -45,7 +45,7 @@ func (c *call) del(ctx context.Context) error {
 		defer p.close()
 		return a.undo(ctx, r, p)
 	}
-	if err := a.setAside(err); err != nil {
+	if err := a.quarantine(err); err != nil {
 		return err
 	}
 	p := c.openPodToDelete(c.args.Netns, nil)
@@ -53,9 +53,9 @@ func (c *call) del(ctx context.Context) error {
 	return a.undoConf(ctx, p)
 }
 
-// whereRecorded returns the call with the default cniDir if that, and not the
-// conf's, has the record of the attachment: somebody has set cniDir in the conf
-// since the pod was attached.
+// whereRecorded returns the call with the default cniDir if the record of the
+// attachment is there and not in the conf's cniDir: somebody has set cniDir in
+// the conf since the pod was attached.
 func (c *call) whereRecorded(key record.Key) *call {
 	has := func(dir string) bool {
 		_, err := os.Lstat(record.Store{Dir: dir}.Path(key))
@@ -70,9 +70,9 @@ func (c *call) whereRecorded(key record.Key) *call {
 	return &there
 }
 
-// lockToDelete locks an attachment that is to be undone. It goes on where no
-// lock can be had: a disk that is full or read-only must keep no pod from being
-// deleted.
+// lockToDelete locks an attachment that is to be undone. If it cannot, it goes on
+// without a lock: a disk that is full or read-only must not prevent a pod from
+// being deleted.
 func (c *call) lockToDelete(ctx context.Context, key record.Key, env delegate.Env) (*attachment, error) {
 	a, err := c.lockAttachment(ctx, key, env)
 	if err == nil || errors.Is(err, record.ErrUnsafe) || errors.Is(err, lock.ErrInherited) || ctx.Err() != nil {
@@ -82,10 +82,10 @@ func (c *call) lockToDelete(ctx context.Context, key record.Key, env delegate.En
 	return a, nil
 }
 
-// setAside makes way for a DEL by the conf after the record could not be
-// loaded for that reason: a damaged record is quarantined. It returns an error
-// when the record must decide after all.
-func (a *attachment) setAside(reason error) error {
+// quarantine returns nil when a DEL must use the conf, since the record could not
+// be loaded for this reason; a damaged record is quarantined. It returns the
+// reason when the DEL must fail.
+func (a *attachment) quarantine(reason error) error {
 	var damaged *record.DamagedError
 	switch {
 	case errors.As(reason, &damaged):
@@ -100,51 +100,57 @@ func (a *attachment) setAside(reason error) error {
 // target is one delegate to DEL.
 type target struct {
 	delegate netconf.Delegate
-	result   json.RawMessage // of its ADD, nil when that is not known
-	// seen says that its ADD made its interface in the pod, and unknown that
-	// nobody knows whether it did: it failed, was killed, or left no record.
+	inputs   netconf.Inputs // PrevResult is that of its ADD, nil when that is not known
+	// seen reports that its ADD made its interface in the pod. unknown reports
+	// that this is not known: the ADD failed, was killed, or left no record.
 	seen, unknown bool
-	// foreign says that an interface of its name in the pod belongs to another
+	// foreign reports that an interface of its name in the pod belongs to another
 	// attachment.
 	foreign bool
-	// today is what the conf of today has in its place, tried when the plugin
-	// refuses what the record has. dropped says that it has nothing there.
+	// today is the delegate in today's conf with the same interface, which is tried
+	// when the plugin refuses the configuration in the record. It is nil when it is
+	// the same; dropped reports that the conf has no such delegate.
 	today   *netconf.Delegate
 	dropped bool
 }
 
 // targetsOf lists the delegates of a record.
-func targetsOf(delegates []record.Delegate) ([]target, error) {
-	targets := make([]target, len(delegates))
-	for i, r := range delegates {
-		d, err := fromRecord(r)
+func targetsOf(r *record.Record) ([]target, error) {
+	var runtimeConfig rawjson.Object
+	if r.RuntimeConfig != nil {
+		if err := runtimeConfig.UnmarshalJSON(r.RuntimeConfig); err != nil {
+			return nil, err
+		}
+	}
+	targets := make([]target, len(r.Delegates))
+	for i, recorded := range r.Delegates {
+		d, err := fromRecord(recorded)
 		if err != nil {
 			return nil, err
 		}
-		targets[i] = target{delegate: d, result: r.Result, seen: r.InterfaceSeen || namesInterface(r.Result, r.IfName)}
+		targets[i] = target{
+			delegate: d, inputs: netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: recorded.Result},
+			seen: recorded.InterfaceSeen || namesInterface(recorded.Result, d.IfName),
+		}
 	}
 	return targets, nil
 }
 
-// undo DELs what a record lists and, when all of that is gone, removes the
-// record. Where that cannot be removed, a later ADD or GC will.
+// undo DELs what a record lists and, when all DELs have succeeded, removes the
+// record. If the file cannot be removed, a later ADD or GC removes it.
 func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
-	targets, err := targetsOf(r.Delegates)
-	if err != nil {
-		return err
-	}
-	runtimeConfig, err := parseObject(r.RuntimeConfig)
+	targets, err := targetsOf(r)
 	if err != nil {
 		return err
 	}
 	if !r.Complete {
 		for i := range targets {
-			targets[i].unknown = targets[i].result == nil
+			targets[i].unknown = targets[i].inputs.PrevResult == nil
 		}
 		a.compareWithConf(targets)
 		a.markForeign(targets, identity(r))
 	}
-	if err := a.delete(ctx, targets, runtimeConfig, p); err != nil {
+	if err := a.delete(ctx, targets, p); err != nil {
 		if !isLegacy(r) && p.markSeen(r.Delegates) {
 			err = cnierror.Join(err, a.store.Save(r))
 		}
@@ -156,19 +162,19 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 	return nil
 }
 
-// markForeign finds out which interfaces of an ADD that has failed belong to
-// another attachment in the same network namespace, which may have made them
-// since they were looked for. A delegate that did not come to a result has
-// failed to make its own, then.
+// markForeign marks the delegates of a failed ADD whose interface belongs to
+// another attachment in the same network namespace: that one may have made it
+// after this ADD had checked that the name was free. A delegate with a result
+// has made its interface itself.
 func (a *attachment) markForeign(targets []target, id netns.Identity) {
 	owners := a.ownersOf(id)
 	for i := range targets {
 		_, owned := owners[targets[i].delegate.IfName]
-		targets[i].foreign = owned && targets[i].result == nil
+		targets[i].foreign = owned && targets[i].inputs.PrevResult == nil
 	}
 }
 
-// remove removes a record, a legacy one if it is of one.
+// remove removes a record, or the legacy record that it was made from.
 func (a *attachment) remove(r *record.Record) error {
 	if isLegacy(r) {
 		return a.store.RemoveLegacy(a.key.ContainerID)
@@ -184,10 +190,9 @@ func (a *attachment) pathOf(r *record.Record) string {
 	return a.store.Path(a.key)
 }
 
-// compareWithConf finds for each delegate what the conf of today has in its
-// place. An attachment that never was complete may be so because of a mistake
-// in the conf, which the plugin refuses in a DEL too. Once the conf has been
-// corrected, the DEL must succeed.
+// compareWithConf finds the delegate of today's conf for each delegate of the
+// record. The ADD may have failed because of a mistake in the conf, for which the
+// plugin refuses a DEL too; once the conf is corrected, the DEL must succeed.
 func (a *attachment) compareWithConf(targets []target) {
 	if a.confErr != nil {
 		return
@@ -206,10 +211,10 @@ func (a *attachment) compareWithConf(targets []target) {
 }
 
 // sameConfig reports whether the plugins of two delegates have the same
-// configuration. A record has it with other white space.
+// configuration, apart from white space.
 func sameConfig(a, b netconf.Delegate) bool {
 	return slices.EqualFunc(a.Plugins, b.Plugins, func(p, q netconf.Plugin) bool {
-		x, _ := json.Marshal(p.Config) // compact: a record is indented in its own way
+		x, _ := json.Marshal(p.Config) // without white space
 		y, _ := json.Marshal(q.Config)
 		return bytes.Equal(x, y)
 	})
@@ -226,9 +231,9 @@ func (a *attachment) undoConf(ctx context.Context, p *pod) error {
 	}
 	targets := make([]target, len(delegates))
 	for i, d := range delegates {
-		targets[i] = target{delegate: d, unknown: true}
+		targets[i] = target{delegate: d, inputs: netconf.Inputs{RuntimeConfig: a.conf.RuntimeConfig}, unknown: true}
 		if d.Primary {
-			targets[i].result = a.conf.PrevResult
+			targets[i].inputs.PrevResult = a.conf.PrevResult
 		}
 	}
 	if p.netns != nil {
@@ -237,15 +242,15 @@ func (a *attachment) undoConf(ctx context.Context, p *pod) error {
 			_, targets[i].foreign = owners[targets[i].delegate.IfName]
 		}
 	}
-	return a.delete(ctx, targets, a.conf.RuntimeConfig, p)
+	return a.delete(ctx, targets, p)
 }
 
 // delete runs DEL on delegates in reverse, each whatever the others do.
-func (a *attachment) delete(ctx context.Context, targets []target, runtimeConfig rawjson.Object, p *pod) error {
+func (a *attachment) delete(ctx context.Context, targets []target, p *pod) error {
 	p.lookFor(namesOf(targets))
 	var errs []error
 	for _, t := range slices.Backward(targets) {
-		errs = append(errs, a.deleteOne(ctx, t, runtimeConfig, p))
+		errs = append(errs, a.deleteOne(ctx, t, p))
 	}
 	return cnierror.Join(errs...)
 }
@@ -260,20 +265,20 @@ func namesOf(targets []target) []string {
 
 // deleteOne runs the DEL of one delegate.
 //
-// A delegate whose interface was in the pod once, and no longer is, gets a
-// second DEL, without a network namespace: host-device, for one, cannot be
-// deleted twice otherwise, so that a DEL which failed half-way could never
-// succeed, nor one after an ADD that found no device. It is not for a delegate
-// whose ADD succeeded without an interface (DPDK), and so has something else to
-// give back, and not for one that asks to be tried again later.
-func (a *attachment) deleteOne(ctx context.Context, t target, runtimeConfig rawjson.Object, p *pod) error {
+// If it fails and the delegate's interface is no longer in the pod, a second DEL
+// is run without a network namespace. Plugins such as host-device need that: with
+// a namespace they fail when the interface is missing, so that after a DEL that
+// failed half-way, or an ADD that found no device, no DEL could succeed. A
+// delegate whose ADD succeeded without an interface (DPDK) gets no second DEL,
+// since it has something else to give back, nor does one that asks to be tried
+// again later.
+func (a *attachment) deleteOne(ctx context.Context, t target, p *pod) error {
 	path := p.current()
 	if t.foreign {
 		path = ""
 	}
-	in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: t.result}
 	run := func(d netconf.Delegate, path string) error {
-		return a.callDelegate(ctx, a.undoer.With("CNI_NETNS="+path), "DEL", d, in)
+		return a.callDelegate(ctx, a.undoer.With("CNI_NETNS="+path), "DEL", d, t.inputs)
 	}
 	err := run(t.delegate, path)
 	if err == nil || cnierror.HasCode(err, types.ErrTryAgainLater) { // of a list, one plugin may say so

@@ -15,7 +15,6 @@ import (
 
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/netconf"
-	"multus-cni/pkg/rawjson"
 	"multus-cni/pkg/record"
 )
 
@@ -30,13 +29,13 @@ var (
 // Forgotten is what Forget did for one record.
 type Forgotten struct {
 	Delegates []ForgottenDelegate // in the order of their DELs
-	// Lost is why it is unknown what is left: the record could not be read, and
-	// the DELs by the conf of today, if there was one, did not all succeed.
+	// Lost is set when it is unknown what is left: the record could not be read,
+	// and there was no conf, or not all DELs by the conf have succeeded.
 	Lost error
 	Err  error // why the record was not removed
 }
 
-// Released reports whether all of the attachment was.
+// Released reports whether everything that the attachment had was released.
 func (f *Forgotten) Released() bool {
 	return f.Err == nil && f.Lost == nil &&
 		!slices.ContainsFunc(f.Delegates, func(d ForgottenDelegate) bool { return d.Err != nil })
@@ -47,27 +46,25 @@ type ForgottenDelegate struct {
 	Index     int
 	Types     []string // of its plugins
 	IfName    string
-	Addresses []string // those it got, as far as the record tells
+	Addresses []string // those in its result, if the record has that
 	// Err is the error of its DEL, nil when that succeeded. Otherwise Released
 	// reports whether its IPAM plugin has released the addresses all the same.
 	Err      error
 	Released bool
 }
 
-// Forget DELs what a record lists once more, and removes the record whatever
-// comes of it. It is for records that no DEL will ever remove: because of a
-// plugin that can no longer succeed, or a runtime that sends none after a
-// reboot.
+// Forget DELs what a record lists, and then removes the record even if a DEL has
+// failed. It is for records that no DEL would ever remove: because a plugin can
+// no longer succeed, or because the runtime sends none after a reboot.
 //
-// dir is the directory of the record, which the caller has found as entry. With
-// a conf, entry.Key must be complete, also for a legacy record, which tells no
-// more than the container's id. conf is the conf of today, nil when there is
-// none: it is tried where the record's configuration is refused, is all that
-// there is to go by where the record is damaged, and must be there for a legacy
-// record (ErrNoConf).
+// The caller has found the record as entry in the directory dir. conf is the
+// conf of today, or nil. With a conf, entry.Key must be complete; a legacy record
+// has only the container's id. Forget uses the conf where a plugin refuses the
+// record's configuration, and where the record is damaged; without one it returns
+// ErrNoConf for a legacy record.
 //
-// These are left in place: a record of a newer format, one that an ADD has
-// written since the caller looked, and any record when ctx is cancelled.
+// Forget leaves in place a record of a newer format, one that an ADD has written
+// since the caller looked, and any record when ctx is cancelled.
 func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, conf *netconf.Conf) Forgotten {
 	switch {
 	case entry.Kind == record.KindQuarantined: // its attachment was deleted, and another one may have the key by now
@@ -88,7 +85,11 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 	if err != nil {
 		return Forgotten{Err: err}
 	}
-	r, err := a.loadAs(isLegacyEntry(entry))
+	load := a.loadLegacy
+	if !isLegacyEntry(entry) { // then never a legacy record in place of one that is gone
+		load = func() (*record.Record, error) { return a.store.Load(a.key) }
+	}
+	r, err := load()
 	var damaged *record.DamagedError
 	switch {
 	case errors.Is(err, record.ErrNotExist): // no more than the lock of a killed run, or a DEL was faster
@@ -109,23 +110,6 @@ func isLegacyEntry(entry record.Entry) bool {
 	return filepath.Base(entry.Path) == entry.Key.ContainerID
 }
 
-// loadAs reads the record. Unlike load, it never takes a legacy record of the
-// container for another one that is gone.
-func (a *attachment) loadAs(legacy bool) (*record.Record, error) {
-	if !legacy {
-		return a.store.Load(a.key)
-	}
-	old, err := a.store.LoadLegacy(a.key.ContainerID)
-	if err != nil {
-		return nil, err
-	}
-	r, err := fromLegacy(old, a.conf, a.key)
-	if err != nil {
-		return nil, &record.DamagedError{Path: old.Path, Err: err}
-	}
-	return r, nil
-}
-
 // forgetDamaged removes a record that cannot be read.
 func (a *attachment) forgetDamaged(ctx context.Context, path string, byConf bool) Forgotten {
 	f := Forgotten{Lost: ErrNoConf}
@@ -139,11 +123,7 @@ func (a *attachment) forgetDamaged(ctx context.Context, path string, byConf bool
 }
 
 func (a *attachment) forget(ctx context.Context, r *record.Record, compare bool) Forgotten {
-	targets, err := targetsOf(r.Delegates)
-	if err != nil {
-		return Forgotten{Err: err}
-	}
-	runtimeConfig, err := parseObject(r.RuntimeConfig)
+	targets, err := targetsOf(r)
 	if err != nil {
 		return Forgotten{Err: err}
 	}
@@ -160,7 +140,7 @@ func (a *attachment) forget(ctx context.Context, r *record.Record, compare bool)
 	var f Forgotten
 	for _, t := range slices.Backward(targets) {
 		t.dropped = false // the attachment may have been complete: what is left must be said
-		f.Delegates = append(f.Delegates, a.forgetOne(ctx, t, runtimeConfig, p))
+		f.Delegates = append(f.Delegates, a.forgetOne(ctx, t, p))
 	}
 	if f.Err = ctx.Err(); f.Err == nil {
 		f.Err = a.remove(r)
@@ -168,24 +148,22 @@ func (a *attachment) forget(ctx context.Context, r *record.Record, compare bool)
 	return f
 }
 
-// forgetOne DELs a delegate, or has at least its addresses released.
-func (a *attachment) forgetOne(ctx context.Context, t target, runtimeConfig rawjson.Object, p *pod) ForgottenDelegate {
-	d := ForgottenDelegate{Index: t.delegate.Index, IfName: t.delegate.IfName, Addresses: delegate.Addresses(t.result)}
-	for _, plugin := range t.delegate.Plugins {
-		d.Types = append(d.Types, plugin.Type)
+// forgetOne DELs a delegate or, if that fails, releases its addresses.
+func (a *attachment) forgetOne(ctx context.Context, t target, p *pod) ForgottenDelegate {
+	d := ForgottenDelegate{
+		Index: t.delegate.Index, Types: t.delegate.Types(), IfName: t.delegate.IfName, Addresses: delegate.Addresses(t.inputs.PrevResult),
 	}
-	if d.Err = a.deleteOne(ctx, t, runtimeConfig, p); d.Err == nil {
+	if d.Err = a.deleteOne(ctx, t, p); d.Err == nil {
 		return d
 	}
-	in := netconf.Inputs{RuntimeConfig: runtimeConfig, PrevResult: t.result}
-	err := a.undoer.With("CNI_NETNS="+p.current()).ReleaseAddresses(ctx, t.delegate, in)
+	err := a.undoer.With("CNI_NETNS="+p.current()).ReleaseAddresses(ctx, t.delegate, t.inputs)
 	if d.Released = err == nil; err != nil && !errors.Is(err, delegate.ErrNoIPAM) {
 		d.Err = errors.Join(d.Err, err)
 	}
 	return d
 }
 
-// forgetCommand is what the operator types when no DEL removes the record.
+// forgetCommand returns the command that removes the record when no DEL does.
 func (a *attachment) forgetCommand() string {
 	command := "multus forget " + a.key.ContainerID
 	if a.store.Dir != netconf.DefaultCNIDir {

@@ -20,10 +20,10 @@ import (
 )
 
 // gc deletes the attachments of this network that the runtime does not list as
-// valid, and has the delegates collect whatever else is left of such.
+// valid, and then runs the GC of the delegates.
 //
-// A conf without cni.dev/valid-attachments lists none, for libcni and the
-// reference plugins as for multus: cnitool gc sends such a one.
+// A conf without cni.dev/valid-attachments, such as cnitool gc sends, means that
+// no attachment is valid: libcni and the reference plugins take it so too.
 func (c *call) gc(ctx context.Context) error {
 	if c.confErr != nil {
 		return c.confErr
@@ -60,7 +60,7 @@ func (c *call) gc(ctx context.Context) error {
 	return cnierror.Join(errs...)
 }
 
-// findings is what a GC makes of the directory of the records.
+// findings is what a GC finds in the directory of the records.
 type findings struct {
 	garbage    []record.Key
 	inUse      interfaces
@@ -129,8 +129,8 @@ func (c *call) collectAll(ctx context.Context, garbage []record.Key) error {
 	return cnierror.Join(errs...)
 }
 
-// collect deletes one attachment as a DEL from the runtime would, with what
-// the runtime said of it when it was added.
+// collect deletes one attachment as a DEL from the runtime would, with the
+// CNI_NETNS and CNI_ARGS of its ADD.
 func (c *call) collect(ctx context.Context, key record.Key) (err error) {
 	defer func() {
 		if err != nil {
@@ -152,7 +152,7 @@ func (c *call) collect(ctx context.Context, key record.Key) (err error) {
 		defer p.close()
 		return a.undo(ctx, r, p)
 	}
-	if err := a.setAside(err); err != nil {
+	if err := a.quarantine(err); err != nil {
 		return err
 	}
 	return a.undoConf(ctx, &pod{})

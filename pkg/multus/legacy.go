@@ -12,9 +12,9 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// fromLegacy makes a record of what another Multus has left of a container.
-// Such a record does not say which network it is of, nor in which namespace
-// the pod is: the first is left to the conf, the second to the runtime.
+// fromLegacy makes a record from the one that another Multus has left of a
+// container. That does not name the network, which the conf does, nor the network
+// namespace, which the runtime does.
 func fromLegacy(old *record.Legacy, conf *netconf.Conf, key record.Key) (*record.Record, error) {
 	text, err := legacyConf(old, conf)
 	if err != nil {
@@ -28,24 +28,13 @@ func fromLegacy(old *record.Legacy, conf *netconf.Conf, key record.Key) (*record
 	if err != nil {
 		return nil, err
 	}
-	r := &record.Record{Network: key.Network, ContainerID: key.ContainerID, IfName: key.IfName, Complete: true}
-	if conf.RuntimeConfig != nil {
-		if r.RuntimeConfig, err = conf.RuntimeConfig.MarshalJSON(); err != nil {
-			return nil, err
-		}
-	}
-	for _, d := range delegates {
-		rd, err := toRecord(d)
-		if err != nil {
-			return nil, err
-		}
-		r.Delegates = append(r.Delegates, rd)
-	}
+	r := newRecord(key, delegates, conf.RuntimeConfig)
+	r.Complete = true
 	return r, nil
 }
 
-// isLegacy reports whether fromLegacy has made a record: it is not saved then,
-// and the file that it was read from is not a record of multus's format.
+// isLegacy reports whether fromLegacy has made the record. Such a record is never
+// saved.
 func isLegacy(r *record.Record) bool { return r.NetnsID == "" }
 
 // legacyConf writes the conf of multus with which the delegates get the
@@ -63,13 +52,9 @@ func legacyConf(old *record.Legacy, conf *netconf.Conf) ([]byte, error) {
 		} else if d.IfName != "" {
 			object = object.Set("ifname", rawjson.Quote(d.IfName))
 		}
-		text, err := object.MarshalJSON()
-		if err != nil {
-			return nil, err
-		}
-		delegates = append(delegates, text)
+		delegates = append(delegates, object.Text())
 	}
 	list := append(append([]byte{'['}, bytes.Join(delegates, []byte{','})...), ']')
 	return rawjson.Object{}.Set("name", rawjson.Quote(conf.Name)).Set("cniVersion", rawjson.Quote(conf.CNIVersion)).
-		Set("delegates", list).MarshalJSON()
+		Set("delegates", list).Text(), nil
 }

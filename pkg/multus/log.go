@@ -16,11 +16,11 @@ import (
 	"multus-cni/pkg/netconf"
 )
 
-// withheld stands in the log for the text of a plugin's error: plugins quote
+// withheld replaces the text of a plugin's error in the log, since plugins quote
 // their configuration and CNI_ARGS in it. The runtime gets the whole text.
 const withheld = "a delegate failed; the runtime has its message"
 
-// serve runs a verb and logs how it went.
+// serve runs a verb and logs its outcome.
 func (c *call) serve(ctx context.Context, verb string, run func(*call, context.Context) error) error {
 	defer c.log.Close()
 	start := time.Now()
@@ -48,9 +48,9 @@ func withoutPanic(run func() error) (err error) {
 	return run()
 }
 
-// onAnotherThread runs something after a panic. The panic can be that of a
-// thread which cannot leave the pod's network namespace: it is locked to the
-// goroutine, and the plugins that it starts would work in there.
+// onAnotherThread calls run on another thread, after a panic on this one: this
+// thread may be unable to leave the pod's network namespace, and plugins that it
+// started would run in there.
 func onAnotherThread(run func() error) error {
 	done := make(chan error)
 	go func() { done <- withoutPanic(run) }()
@@ -98,13 +98,9 @@ func (a *attachment) logBegin(what string, d netconf.Delegate) []slog.Attr {
 	if a.log == nil {
 		return nil
 	}
-	types := make([]string, len(d.Plugins))
-	for i, p := range d.Plugins {
-		types[i] = p.Type
-	}
 	attrs := []slog.Attr{
 		slog.String("container", a.key.ContainerID), slog.Int("delegate", d.Index),
-		slog.String("ifname", d.IfName), slog.Any("types", types),
+		slog.String("ifname", d.IfName), slog.Any("types", d.Types()),
 	}
 	a.log.Begins(what, attrs...)
 	return attrs

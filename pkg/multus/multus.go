@@ -34,8 +34,8 @@ type Multus struct {
 	Stdout io.Writer    // gets the one JSON document that the CNI spec asks for
 	Stderr io.Writer    // gets warnings, and what plugins write there
 
-	// Exec returns what starts plugins. guard is nil where no attachment is
-	// locked. Nil stands for pluginexec.
+	// Exec returns what starts plugins; nil means pluginexec.Exec. guard is nil
+	// where no attachment is locked.
 	Exec func(guard pluginexec.Guard, guardOptional bool) invoke.Exec
 }
 
@@ -56,8 +56,8 @@ func (m *Multus) exec(guard pluginexec.Guard, guardOptional bool) invoke.Exec {
 type call struct {
 	*Multus
 	args *skel.CmdArgs
-	// conf is nil when not even the network's name and cniDir could be read.
-	// confErr says what is wrong with the conf; a DEL can do without the rest.
+	// conf is nil when the network's name or cniDir could not be read, which is
+	// all that a DEL needs of it. confErr is what is wrong with the conf.
 	conf    *netconf.Conf
 	confErr error
 	log     *calllog.Log // nil unless the conf names a file
@@ -89,14 +89,14 @@ func (c *call) ownNetnsAllowed() bool {
 	return strings.EqualFold(c.args.NetnsOverride, "true") || c.args.NetnsOverride == "1"
 }
 
-// attachment is what most verbs work on: one record, locked.
+// attachment is what most verbs work on: one attachment, locked.
 type attachment struct {
 	*call
 	key   record.Key
 	store record.Store
-	lock  *lock.Lock // nil where there is none to be had
-	// runner runs delegates that the lock guards. undoer runs their DEL, which
-	// nothing must prevent: it does without a guard where there is none.
+	lock  *lock.Lock // nil when it could not be acquired
+	// runner runs plugins under the lock's guard. undoer runs their DELs, which a
+	// missing guard must not prevent.
 	runner, undoer *delegate.Runner
 }
 
@@ -112,9 +112,9 @@ func (c *call) attachment(key record.Key, env delegate.Env, l *lock.Lock) *attac
 	}
 }
 
-// lockAttachment keeps other processes away from an attachment until what it
-// returns is released. Should multus be killed, the plugins that it has started
-// keep them away until they have ended. Together with an error it returns the
+// lockAttachment locks an attachment against other processes until it is
+// released. If multus is killed, the attachment is locked until the plugins that
+// multus has started have ended. With an error, lockAttachment returns the
 // attachment without a lock.
 func (c *call) lockAttachment(ctx context.Context, key record.Key, env delegate.Env) (*attachment, error) {
 	l, err := c.acquire(ctx, key)

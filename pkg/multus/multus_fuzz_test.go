@@ -55,7 +55,7 @@ func FuzzLegacy(f *testing.F) {
 		if err := json.Unmarshal(array, &want); err != nil || len(r.Delegates) != len(want) {
 			t.Fatalf("got %d delegates of what is a list of %d: %v", len(r.Delegates), len(want), err)
 		}
-		targets, err := targetsOf(r.Delegates)
+		targets, err := targetsOf(r)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,17 +14,15 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// pod is a pod's network namespace, together with the path by which delegates
-// are told of it.
+// pod is a pod's network namespace, and the path that delegates get for it.
 //
-// The path of /proc/PID/ns/net leads to another namespace, even to the node's,
-// once the pid is used again. The namespace itself is held open here, so that
-// each use of the path can be checked against it.
+// A path such as /proc/PID/ns/net leads to another namespace, even to the node's,
+// when the pid is used again. Therefore the namespace is held open, and the path
+// is checked against it before each use.
 type pod struct {
 	path  string // CNI_NETNS
 	netns *netns.Netns
-	// present are those of the delegates' interfaces that were in the
-	// namespace when it was looked into for a DEL.
+	// present are the delegates' interfaces that lookFor has found.
 	present []string
 }
 
@@ -44,9 +42,9 @@ func (c *call) openPod() (*pod, error) {
 	return &pod{path: c.args.Netns, netns: ns}, nil
 }
 
-// openPodToDelete opens the network namespace at path for a DEL. The pod's own
-// one may be gone, or another one may be at the path by now: r says which it
-// was, nil for "whichever is there". Then delegates get an empty CNI_NETNS.
+// openPodToDelete opens the network namespace at path for a DEL. If the pod's
+// namespace is gone, or another one is at the path by now, delegates get an empty
+// CNI_NETNS. r says which one was the pod's; nil means the one at the path.
 func (c *call) openPodToDelete(path string, r *record.Record) *pod {
 	gone := &pod{}
 	if path == "" {
@@ -55,29 +53,23 @@ func (c *call) openPodToDelete(path string, r *record.Record) *pod {
 	if own, err := netns.IsOwn(path); err == nil && own && !c.ownNetnsAllowed() {
 		return gone // plugins would refuse it, or take the node's interfaces
 	}
-	if r != nil && r.NetnsID != "" && isGone(identity(r).Check(path)) {
+	if r != nil && r.NetnsID != "" && netns.IsGone(identity(r).Check(path)) {
 		return gone
 	}
 	ns, err := netns.Open(path, true)
-	if isGone(err) {
+	if netns.IsGone(err) {
 		return gone
 	}
-	return &pod{path: path, netns: ns} // netns is nil if it cannot be entered: then the path is all there is
+	return &pod{path: path, netns: ns} // netns is nil if it cannot be entered
 }
 
-// identity is that of the network namespace which a record is of.
+// identity returns the identity of the network namespace in a record.
 func identity(r *record.Record) netns.Identity {
 	return netns.Identity{Boot: r.BootID, Namespace: r.NetnsID}
 }
 
-// isGone reports whether an error says that a namespace is not there any more,
-// rather than that nobody can tell.
-func isGone(err error) bool {
-	return errors.Is(err, netns.ErrNotExist) || errors.Is(err, netns.ErrReplaced) || errors.Is(err, netns.ErrRebooted)
-}
-
-// lookFor finds out which of these interfaces are in the namespace. Where that
-// cannot be found out, none is called missing.
+// lookFor finds out which of these interfaces are in the namespace. If that
+// fails, it assumes that all of them are.
 func (p *pod) lookFor(names []string) {
 	if p.netns == nil {
 		return
@@ -89,9 +81,9 @@ func (p *pod) lookFor(names []string) {
 	p.present = present
 }
 
-// markSeen notes which delegates had their interface in the pod when it was
-// looked into, for the DEL that follows one which has failed half-way. It
-// reports whether any of that is new.
+// markSeen marks the delegates whose interface lookFor has found, for the DEL
+// that follows one that has failed half-way. It reports whether it has changed a
+// delegate.
 func (p *pod) markSeen(delegates []record.Delegate) (changed bool) {
 	if p.netns == nil {
 		return false

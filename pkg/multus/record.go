@@ -4,7 +4,6 @@
 package multus
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -14,20 +13,29 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// toRecord writes a delegate down as it is run.
-func toRecord(d netconf.Delegate) (record.Delegate, error) {
+// newRecord makes the record of an attachment with what is known before the
+// first delegate runs.
+func newRecord(key record.Key, delegates []netconf.Delegate, runtimeConfig rawjson.Object) *record.Record {
+	r := &record.Record{Network: key.Network, ContainerID: key.ContainerID, IfName: key.IfName}
+	if runtimeConfig != nil {
+		r.RuntimeConfig = runtimeConfig.Text()
+	}
+	for _, d := range delegates {
+		r.Delegates = append(r.Delegates, toRecord(d))
+	}
+	return r
+}
+
+// toRecord returns a delegate as the record has it.
+func toRecord(d netconf.Delegate) record.Delegate {
 	r := record.Delegate{
 		Index: d.Index, Name: d.Name, IfName: d.IfName, Primary: d.Primary,
 		List: d.List, DisableCheck: d.DisableCheck, DisableGC: d.DisableGC,
 	}
 	for _, p := range d.Plugins {
-		config, err := p.Config.MarshalJSON()
-		if err != nil {
-			return r, err
-		}
-		r.Plugins = append(r.Plugins, record.Plugin{Type: p.Type, CNIVersion: p.CNIVersion, Inherited: p.Inherited, Config: config})
+		r.Plugins = append(r.Plugins, record.Plugin{Type: p.Type, CNIVersion: p.CNIVersion, Inherited: p.Inherited, Config: p.Config.Text()})
 	}
-	return r, nil
+	return r
 }
 
 // fromRecord is the reverse of toRecord.
@@ -46,35 +54,33 @@ func fromRecord(r record.Delegate) (netconf.Delegate, error) {
 	return d, nil
 }
 
-// parseObject reads an object that may be missing.
-func parseObject(text json.RawMessage) (rawjson.Object, error) {
-	if text == nil {
-		return nil, nil
-	}
-	return rawjson.ParseObject(text, 0)
-}
-
 // load reads the attachment's record or, when there is none, the one that the
 // multus of 2017, or the upstream of today, left of the container. It returns
 // record.ErrNotExist when there is neither.
 func (a *attachment) load() (*record.Record, error) {
 	r, err := a.store.Load(a.key)
-	if !errors.Is(err, record.ErrNotExist) {
-		return r, err
+	if errors.Is(err, record.ErrNotExist) {
+		return a.loadLegacy()
 	}
+	return r, err
+}
+
+// loadLegacy reads the legacy record of the container as the record of this
+// attachment.
+func (a *attachment) loadLegacy() (*record.Record, error) {
 	old, err := a.store.LoadLegacy(a.key.ContainerID)
 	if err != nil {
 		return nil, err
 	}
-	r, err = fromLegacy(old, a.conf, a.key)
+	r, err := fromLegacy(old, a.conf, a.key)
 	if err != nil {
 		return nil, &record.DamagedError{Path: old.Path, Err: err}
 	}
 	return r, nil
 }
 
-// ownersOf says to whom the interfaces in a network namespace belong, by their
-// names, as far as the records of other attachments tell.
+// ownersOf describes the owners of the interfaces in a network namespace, by
+// their names, as the records of other attachments have them.
 func (a *attachment) ownersOf(id netns.Identity) map[string]string {
 	owners := map[string]string{}
 	entries, err := a.store.Entries()

@@ -50,9 +50,9 @@ func (m *Multus) Serve(ctx context.Context, about string) int {
 		GC:     serve("GC", (*call).gc),
 		Status: serve("STATUS", (*call).status),
 	}, version.All, about)
-	// After a DEL, skel refuses a CNI_NETNS that is multus's own. By then the
-	// path of a dead container leads there, since its pid was used again, and
-	// the DEL has succeeded without it.
+	// skel refuses a CNI_NETNS that is multus's own, for a DEL too, and does so
+	// after the DEL. The path of a dead container can lead there when its pid was
+	// used again; the DEL has succeeded without the path.
 	if e == nil || deleted && e.Code == types.ErrInvalidNetNS {
 		return 0
 	}
@@ -62,15 +62,16 @@ func (m *Multus) Serve(ctx context.Context, about string) int {
 	return 1
 }
 
-// shieldStdin takes the conf of a DEL from os.Stdin, which skel reads, and
-// leaves it there without its cniVersion. skel refuses a version that it does
-// not know, or that is not a string, but such a mistake must not keep a pod
-// from being deleted. It returns the whole conf, nil when skel may read it.
+// shieldStdin reads the conf of a DEL from os.Stdin and replaces os.Stdin, which
+// skel reads, by a file that has the conf without its cniVersion. skel refuses an
+// unknown version, and one that is not a string, but such a mistake must not
+// prevent a pod from being deleted. shieldStdin returns the whole conf, or nil when
+// it has left os.Stdin for skel to report what is wrong.
 func shieldStdin() []byte {
 	conf, err := io.ReadAll(os.Stdin)
 	shielded := conf
 	if object, parseErr := rawjson.ParseObject(conf, 0); parseErr == nil && err == nil {
-		shielded, err = object.Without("cniVersion").MarshalJSON()
+		shielded = object.Without("cniVersion").Text()
 	}
 	fd, memErr := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
 	if err = errors.Join(err, memErr); err != nil {

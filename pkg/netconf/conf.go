@@ -5,13 +5,14 @@
 // each delegate gets: its network name, its CNI version, its interface name
 // and the request on its stdin.
 //
-// It only knows what multus itself must know of a delegate. Whether the rest
-// of a delegate's configuration makes sense is for its plugin to say.
+// It reads only what multus itself must know of a delegate. The rest of a
+// delegate's configuration is checked by its plugin alone.
 package netconf
 
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
@@ -70,10 +71,19 @@ type Delegate struct {
 type Plugin struct {
 	Type       string
 	CNIVersion string
-	// Inherited says that the delegate does not spell out a version of its
+	// Inherited reports that the delegate does not spell out a version of its
 	// own, so that another one may be chosen if the plugin refuses this one.
 	Inherited bool
 	Config    rawjson.Object // as written in the conf
+}
+
+// Types returns the types of the delegate's plugins.
+func (d Delegate) Types() []string {
+	types := make([]string, len(d.Plugins))
+	for i, p := range d.Plugins {
+		types[i] = p.Type
+	}
+	return types
 }
 
 // LogLevels are the values that "logLevel" may have.
@@ -82,27 +92,20 @@ func LogLevels() []string { return []string{"error", "info", "debug"} }
 // HighestVersion returns the latest of these versions of the CNI spec that
 // multus supports, "" when it supports none of them.
 func HighestVersion(versions []string) string {
-	known := version.All.SupportedVersions() // in ascending order
-	highest := -1
-	for _, v := range versions {
-		for i := range known {
-			if known[i] == v {
-				highest = max(highest, i)
-			}
+	for _, v := range slices.Backward(version.All.SupportedVersions()) { // they are in ascending order
+		if slices.Contains(versions, v) {
+			return v
 		}
 	}
-	if highest < 0 {
-		return ""
-	}
-	return known[highest]
+	return ""
 }
 
 // Parse reads the conf that the runtime sent. The error is Problems, all that
 // the conf has.
 //
-// With the Problems comes the conf as far as it could be read, or nil when
-// the name of the network or the directory of the records cannot be known: a
-// DEL that works from its record needs no more than these.
+// With Problems, Parse returns the conf as far as it could be read, or nil when
+// the name of the network or the directory of the records could not: these two
+// are all that a DEL with a record needs.
 func Parse(text []byte) (*Conf, error) {
 	object, err := rawjson.ParseObject(text, 0)
 	if err != nil {
@@ -115,9 +118,9 @@ func Parse(text []byte) (*Conf, error) {
 	return conf, err
 }
 
-// Read reads a conf that has been parsed. pos is the offset of the object in
-// its document, where it is at fault as a whole. The error is Problems; the
-// conf is never nil, but what the Problems are about is missing in it.
+// Read reads a conf that has been parsed. pos is the offset of the object in its
+// document, for a Problem that concerns the whole object. The error is Problems;
+// the conf is never nil, but lacks what the Problems are about.
 func Read(object rawjson.Object, pos int) (*Conf, error) {
 	r := &reader{delegate: -1}
 	conf := r.conf(object, pos)

@@ -11,13 +11,10 @@ import (
 	"multus-cni/pkg/rawjson"
 )
 
-// ReadFile reads the text of a conf file, .conf and .conflist alike, for who
-// runs its plugins as a runtime does: for the interface ifname, each plugin
-// with the name and the version of the list.
-//
-// A runtime does with a conf what multus does with a delegate, so that is what
-// the text is read as. The keys "masterplugin" and "ifname" are not refused at
-// its top; no plugin is handed them.
+// ReadFile reads the text of a conf file, .conf or .conflist, as a delegate with
+// the interface ifname, for callers that run the plugins of the file as a runtime
+// does. The keys "masterplugin" and "ifname" are ignored at the top of the file;
+// no plugin gets them.
 func ReadFile(text []byte, ifname string) (Delegate, error) {
 	object, err := rawjson.ParseObject(text, 0)
 	if err != nil {
@@ -26,10 +23,7 @@ func ReadFile(text []byte, ifname string) (Delegate, error) {
 	if isUnset(object.Get("name")) {
 		return Delegate{}, errors.New(`"name" is missing`)
 	}
-	only, err := object.Without("ifname").Set("masterplugin", json.RawMessage("true")).MarshalJSON()
-	if err != nil {
-		return Delegate{}, err
-	}
+	only := object.Without("ifname").Set("masterplugin", json.RawMessage("true")).Text()
 	conf, err := Parse(fmt.Appendf(nil, `{"name": "file", "type": "multus", "delegates": [%s]}`, only))
 	if err != nil {
 		return Delegate{}, err

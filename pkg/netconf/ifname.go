@@ -38,9 +38,9 @@ func (r *reader) ifName(object rawjson.Object, primary bool) string {
 
 // isIfName reports whether an interface can have that name: see dev_valid_name
 // in the kernel's net/core/dev.c, which takes the byte 0xa0 for a space.
-// A '%' would make the kernel choose a number. "all" and "default" stand for
-// every interface under /proc/sys/net, and every namespace has its "lo".
-// Control characters are refused since they are never meant.
+// A '%' would make the kernel choose a number. "all" and "default" mean every
+// interface under /proc/sys/net, and every namespace has its "lo". Control
+// characters are refused since nobody wants them in a name.
 func isIfName(name string) bool {
 	if name == "all" || name == "default" || name == "lo" || !utf8.ValidString(name) {
 		return false

@@ -16,9 +16,9 @@ import (
 // alone, in a list of plugins, or as the delegate of another plugin. cniDirs
 // are the directories in which these keep their records, each once.
 //
-// It returns an error for a text of which that cannot be known, because it is
-// not JSON or because a cniDir is not an absolute path. Who removes multus
-// must not take such a file for nobody's.
+// It returns an error when that cannot be known, because the text is not JSON or
+// a cniDir is not an absolute path. Such a file may be a conf of multus, which
+// matters to a caller that removes multus.
 func Own(text []byte) (cniDirs []string, ours bool, err error) {
 	object, err := rawjson.ParseObject(text, 0)
 	if err != nil {
@@ -36,7 +36,7 @@ func findOwn(dirs []string, object rawjson.Object) ([]string, error) {
 	for _, m := range object {
 		switch {
 		case strings.EqualFold(m.Key, "type"): // runtimes use encoding/json, which ignores case
-			if kind, _ := rawjson.String(m.Value); kind != "multus" {
+			if m.String() != "multus" {
 				continue
 			}
 			dir, err := ownDir(object)

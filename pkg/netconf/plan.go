@@ -19,11 +19,11 @@ import (
 // each of them gets.
 //
 // The primary gets ifname, which is CNI_IFNAME, and the conf's own name. The
-// secondaries get net0, net1, ... in list order, but for those that name their
-// interface themselves, and <name>-<interface>: host-local's round robin and
-// the ipMasq chains of ptp and bridge are keyed by network name and container
-// id, so that delegates of one name would share an address cursor and remove
-// each other's rules. (2017 handed them no name.)
+// secondaries get net0, net1, ... in list order, unless they name their
+// interface themselves, and the network name <name>-<interface>: host-local's
+// round robin and the ipMasq chains of ptp and bridge are keyed by network name
+// and container id, so that delegates of one name would share an address cursor
+// and remove each other's rules. (The multus of 2017 gave them no name.)
 //
 // It returns an error when ifname is the name of a secondary's interface: of
 // code 7 when the conf gives that name, else of code 4.
@@ -65,8 +65,8 @@ func planned(delegates []Delegate, ifname string) []Delegate {
 	return plan
 }
 
-// Inputs is what the request of one call holds beside the configuration.
-// Zero fields are left out.
+// Inputs is what the request of one call holds in addition to the
+// configuration. Zero fields are left out.
 type Inputs struct {
 	RuntimeConfig    rawjson.Object  // of the whole attachment; the plugin gets its share
 	PrevResult       json.RawMessage // in the plugin's own CNI version
@@ -88,8 +88,7 @@ func (d Delegate) Request(i int, in Inputs) []byte {
 		request = request.Set("cniVersion", rawjson.Quote(p.CNIVersion))
 	}
 	if share := p.runtimeConfig(in.RuntimeConfig); len(share) > 0 {
-		text, _ := share.MarshalJSON() // never fails: it only joins text
-		request = request.Set("runtimeConfig", text)
+		request = request.Set("runtimeConfig", share.Text())
 	}
 	if in.PrevResult != nil {
 		request = request.Set("prevResult", in.PrevResult)
@@ -98,24 +97,16 @@ func (d Delegate) Request(i int, in Inputs) []byte {
 		request = request.Set("cni.dev/valid-attachments", in.ValidAttachments)
 		request = request.Set("cni.dev/attachments", in.ValidAttachments)
 	}
-	text, _ := request.MarshalJSON()
-	return text
+	return request.Text()
 }
 
-// runtimeConfig picks what the plugin declares itself capable of. No key is
-// known by name: conventions grow without us.
+// runtimeConfig returns the entries for which the plugin declares a capability.
+// It knows no key by name, since the conventions for them grow.
 func (p Plugin) runtimeConfig(all rawjson.Object) rawjson.Object {
-	m := p.Config.Get("capabilities")
-	if m == nil || len(all) == 0 {
-		return nil
-	}
-	capabilities, err := rawjson.ParseObject(m.Value, m.Pos)
-	if err != nil { // null: Parse refuses everything else
-		return nil
-	}
+	capabilities := p.Config.Get("capabilities").Object()
 	var share rawjson.Object
 	for _, entry := range all {
-		if c := capabilities.Get(entry.Key); c != nil && string(c.Value) == "true" {
+		if capabilities.Get(entry.Key).IsTrue() {
 			share = append(share, entry)
 		}
 	}

@@ -5,6 +5,7 @@ package netconf
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,11 +15,11 @@ type Problem struct {
 	Delegate int    // index in "delegates", -1 for what concerns the whole conf
 	Type     string // the delegate's type, as far as it is known
 	Field    string // the key at fault, "" for the whole object
-	Pos      int    // where it stands: offset in bytes from the start of the conf
+	Pos      int    // offset in bytes from the start of the conf
 	Msg      string // what is wrong with it and what is expected
 }
 
-// Error says where and what, in one line.
+// Error returns one line with the delegate, the key and the message.
 func (p *Problem) Error() string {
 	var text strings.Builder
 	if p.Delegate >= 0 {
@@ -36,7 +37,7 @@ func (p *Problem) Error() string {
 }
 
 // Problems is all that is wrong with a conf, in the order in which it was
-// met. It is never empty where it is an error.
+// found. As an error it is never empty.
 type Problems []*Problem
 
 // Error joins the texts of all problems.
@@ -49,12 +50,7 @@ func (ps Problems) Error() string {
 }
 
 func (ps Problems) about(field string) bool {
-	for _, p := range ps {
-		if p.Field == field {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ps, func(p *Problem) bool { return p.Field == field })
 }
 
 func (r *reader) report(code uint, field string, pos int, format string, args ...any) {

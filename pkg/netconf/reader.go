@@ -54,7 +54,7 @@ func (r *reader) validAttachments(object rawjson.Object) []types.GCAttachment {
 	valid := make([]types.GCAttachment, 0, len(elements))
 	for i, element := range elements {
 		entry, err := rawjson.ParseObject(element.Value, element.Pos)
-		if err != nil { // GC removes what is not listed: better nothing than a pod that was meant
+		if err != nil { // GC would remove a running pod for an entry that cannot be read
 			r.report(types.ErrDecodingFailure, m.Key, element.Pos,
 				"must be a list of {containerID, ifname}: entry %d is %s", i, kindOf(element.Value))
 			continue
@@ -111,9 +111,7 @@ func (r *reader) readDelegate(element rawjson.Member, cniVersion string) Delegat
 		r.report(types.ErrDecodingFailure, "", element.Pos, "must be an object, not %s", kindOf(element.Value))
 		return Delegate{Index: r.delegate}
 	}
-	if m := object.Get("type"); m != nil {
-		r.kind, _ = rawjson.String(m.Value) // a type that is no string is reported below
-	}
+	r.kind = object.Get("type").String() // a type that is no string is reported below
 	r.noDuplicate(object)
 	d := Delegate{
 		Index: r.delegate, Name: r.networkName(optional(object, "name")), Primary: r.boolean(object, "masterplugin"), Members: object,

@@ -140,19 +140,17 @@ func (r *reader) boolean(object rawjson.Object, key string) bool {
 	if m != nil && !isBoolean(m.Value) {
 		r.report(types.ErrDecodingFailure, key, m.Pos, "must be true or false, not %s", kindOf(m.Value))
 	}
-	return m != nil && string(m.Value) == "true"
+	return m.IsTrue()
 }
 
 // listBoolean reads a boolean of a list, which can be a string: libcni accepts
 // "true" and "false" in upper and lower case.
 func (r *reader) listBoolean(object rawjson.Object, key string) bool {
-	if m := object.Get(key); m != nil {
-		switch s, _ := rawjson.String(m.Value); strings.ToLower(s) {
-		case "true":
-			return true
-		case "false":
-			return false
-		}
+	switch strings.ToLower(object.Get(key).String()) {
+	case "true":
+		return true
+	case "false":
+		return false
 	}
 	return r.boolean(object, key)
 }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxDumps is how often a dump is tried again that a change interrupted.
+// maxDumps is how often a dump is tried that changes interrupt.
 const maxDumps = 10
 
 // Request sends one rtnetlink(7) message and returns the bodies of the

@@ -6,8 +6,8 @@
 // Package netns identifies the network namespace of a pod and talks to the
 // kernel about it through netlink sockets that were opened in there.
 //
-// A thread is in the namespace only while a socket is opened. What else has to
-// happen inside, such as writing to /proc/sys, this package does not do.
+// A thread enters the namespace only to open a socket. The package does nothing
+// else in there: it cannot, for example, write to the pod's /proc/sys.
 package netns
 
 import (
@@ -22,15 +22,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrOwn says that a network namespace is the one that multus runs in.
+// ErrOwn means that a network namespace is the one that multus runs in.
 var ErrOwn = errors.New("it is the network namespace of multus itself")
 
 // Netns is an open network namespace.
 type Netns struct {
-	// Identity tells it from all others.
+	// Identity distinguishes it from all others.
 	Identity Identity
 
-	// file keeps the namespace, and so its inode number, from being used again.
+	// file keeps the namespace alive, so that its inode number is not used
+	// again.
 	file    ns.NetNS
 	inode   string // "DEVICE:INODE"
 	links   netlinksafe.Handle
@@ -123,17 +124,17 @@ func (n *Netns) Close() {
 	_ = n.file.Close()
 }
 
-// At reports whether path still leads to this namespace. While n is open no
-// other one can have its inode number.
+// At reports whether path still leads to this namespace. While n is open, no
+// other namespace can have its inode number.
 func (n *Netns) At(path string) bool {
 	found, err := inodeAt(path)
 	return err == nil && found == n.inode
 }
 
 // visit calls do inside an open network namespace. It panics when the thread
-// cannot return to its own namespace: nothing more may happen on it then,
-// since plugins that multus started would work in the pod. setns is unix.Setns:
-// the methods of ns.NetNS hide its errno, which callers need.
+// cannot return to its own namespace: nothing else may run on that thread,
+// since plugins that it starts would run in the pod. setns is unix.Setns: the
+// methods of ns.NetNS hide its errno, which callers need.
 func visit(file ns.NetNS, setns func(fd, nstype int) error, do func() error) error {
 	runtime.LockOSThread()
 	home, err := ns.GetNS(own)

@@ -45,15 +45,15 @@ const (
 	guardFD = 19
 )
 
-// Guard tells the next operation on an attachment that a plugin is still
-// running, should multus be killed while it is. It guards one plugin at a time.
+// Guard makes the next operation on an attachment wait for a running plugin, if
+// multus is killed. It guards one plugin at a time.
 type Guard interface {
 	// Acquire returns a file that the plugin inherits, and hands on to the
 	// processes that it starts. The Guard closes it.
 	Acquire() (*os.File, error)
 	// Started names the plugin's process, which is also its process group.
 	Started(pid int)
-	// Release says that the plugin has ended. When it was killed, Release
+	// Release is called when the plugin has ended. If it was killed, Release
 	// waits for what it had started, such as its IPAM plugin.
 	Release(killed bool)
 }
@@ -147,8 +147,8 @@ func (e *Exec) run(ctx context.Context, path string, environ []string, s *stdio)
 	return status, nil
 }
 
-// acquireGuard returns no guard if there is none, or none to be had and the
-// plugin can do without.
+// acquireGuard returns a nil Guard if there is none, or if it cannot be
+// acquired and is optional.
 func (e *Exec) acquireGuard() (Guard, *os.File, error) {
 	if e.Guard == nil {
 		return nil, nil, nil

@@ -23,9 +23,9 @@ const (
 )
 
 // wait serves a plugin's stdio until the plugin has ended, and reports how it
-// ended and whether ctx was cancelled before. The process stays a zombie until
-// nobody can signal it any more: its id, and its group's, may be somebody
-// else's at once afterwards.
+// ended and whether ctx was cancelled before. It reaps the process only when
+// nothing will signal it any more: from then on another process, or group, can
+// get its id.
 func (e *Exec) wait(ctx context.Context, pid int, s *stdio) (status unix.WaitStatus, cancelled bool, err error) {
 	signalled := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -64,7 +64,7 @@ func (e *Exec) openPidfd(pid int) int {
 
 // hasEnded reports whether a child has ended. It leaves the zombie in place.
 func hasEnded(pid int) bool {
-	var info unix.Siginfo // Signo stays 0 if the process is running
+	var info unix.Siginfo // Signo is 0 if the process is running
 	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	return info.Signo != 0 || errors.Is(err, unix.ECHILD)
 }
@@ -80,8 +80,8 @@ func terminate(pid int) {
 }
 
 // awaitGroup waits until the process group of a plugin that has ended has no
-// process left, at most for the grace. Who is still there then was meant to
-// stay.
+// process left, at most for the grace: a process that is still running then was
+// left behind on purpose.
 func awaitGroup(pgid int, grace time.Duration) {
 	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(groupPause) {
 		for reaped := 1; reaped > 0; {

@@ -74,8 +74,8 @@ func (s *stdio) open(i int) error {
 }
 
 // started closes the plugin's end of stdin, so that writing fails when the
-// plugin has closed it. The other two stay open until all is over: a pipe that
-// somebody can write to has no end to wake up for, and nobody waits for it.
+// plugin has closed it. It keeps the other two open until the call is over: else
+// poll would wake up when the plugin closes them, for nothing.
 func (s *stdio) started() { closeFD(&s.plugin[0]) }
 
 // serve moves what goes through the pipes until the plugin has ended, and then

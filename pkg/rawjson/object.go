@@ -5,11 +5,11 @@
 // members in their order, each value as text, with its offset in the document.
 //
 // A round trip through map[string]any would turn 9007199254740993 into
-// 9007199254740992 and 1.10 into 1.1. Here a value stays text until a caller
-// asks for what it means.
+// 9007199254740992 and 1.10 into 1.1. This package keeps a value as text until a
+// caller asks for its meaning.
 //
 // The package accepts the documents that encoding/json accepts, with one
-// limit of its own: at most 1000 objects and lists inside each other.
+// limit of its own: objects and lists can be nested 1000 deep.
 package rawjson
 
 import (
@@ -69,6 +69,37 @@ func parse(text []byte, pos int, opener byte, wrongKind error) ([]Member, error)
 	return members, nil
 }
 
+// Object returns the object that the member holds, nil when it holds none. Like
+// the other methods, it can be called on a nil Member, which holds nothing.
+func (m *Member) Object() Object {
+	if m == nil {
+		return nil
+	}
+	o, _ := ParseObject(m.Value, m.Pos) // nil with an error
+	return o
+}
+
+// Elements returns the list that the member holds, nil when it holds none.
+func (m *Member) Elements() []Member {
+	if m == nil {
+		return nil
+	}
+	list, _ := Elements(m.Value, m.Pos) // nil with an error
+	return list
+}
+
+// String returns the string that the member holds, "" when it holds none.
+func (m *Member) String() string {
+	if m == nil {
+		return ""
+	}
+	s, _ := String(m.Value)
+	return s
+}
+
+// IsTrue reports whether the member holds true.
+func (m *Member) IsTrue() bool { return m != nil && string(m.Value) == "true" }
+
 // Get returns the first member of that name, nil when there is none.
 func (o Object) Get(key string) *Member {
 	for i := range o {
@@ -114,8 +145,8 @@ func (o Object) Set(key string, value json.RawMessage) Object {
 	return append(changed, Member{Key: key, Value: value})
 }
 
-// MarshalJSON writes the members as they were read. It returns no error.
-func (o Object) MarshalJSON() ([]byte, error) {
+// Text returns the object as JSON, with its members as they were read.
+func (o Object) Text() json.RawMessage {
 	size := len("{}")
 	for i := range o {
 		size += len(o[i].Key) + len(o[i].quoted) + len(o[i].Value) + len(`"":,`)
@@ -133,8 +164,11 @@ func (o Object) MarshalJSON() ([]byte, error) {
 		text = append(text, ':')
 		text = append(text, o[i].Value...)
 	}
-	return append(text, '}'), nil
+	return append(text, '}')
 }
+
+// MarshalJSON returns Text and never an error.
+func (o Object) MarshalJSON() ([]byte, error) { return o.Text(), nil }
 
 // UnmarshalJSON reads an object. The errors are those of ParseObject.
 func (o *Object) UnmarshalJSON(text []byte) (err error) {

@@ -23,18 +23,18 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return e.Msg }
 
-// Repair checks a document and returns a copy in which the mistakes that do
-// not hide what was meant are replaced by spaces, so that the rest keeps its
-// offsets: comments, trailing commas and a byte order mark. It returns these
-// mistakes, and a *SyntaxError for the first one of another kind.
+// Repair checks a document and returns a copy in which comments, trailing commas
+// and a byte order mark are replaced by spaces, so that the rest keeps its
+// offsets. It returns these mistakes, and a *SyntaxError for the first mistake of
+// another kind.
 func Repair(text []byte) (repaired []byte, mistakes []*SyntaxError, err error) {
 	s := scanner{text: bytes.Clone(text), repair: true}
 	err = s.document(nil)
 	return s.text, s.mistakes, err
 }
 
-// scanner goes once through a document. Its methods start at the byte at
-// offset at and end behind what they are named for.
+// scanner goes once through a document. Its methods begin at the offset at and
+// end after what they are named for.
 type scanner struct {
 	text     []byte
 	at       int
@@ -43,8 +43,8 @@ type scanner struct {
 	mistakes []*SyntaxError
 }
 
-// document scans one value and what may stand around it. The members of the
-// value go to members, unless that is nil.
+// document scans one value and the white space and comments around it. It
+// appends the members of the value to members, unless that is nil.
 func (s *scanner) document(members *[]Member) error {
 	if bytes.HasPrefix(s.text, []byte(byteOrderMark)) {
 		if err := s.mistake(0, len(byteOrderMark), "a byte order mark, which JSON does not have: save the text as plain UTF-8"); err != nil {
@@ -343,8 +343,8 @@ func (s *scanner) comment() (sign string, end int) {
 	return "", 0
 }
 
-// mistake returns an error for these bytes or, when it should repair, makes
-// spaces of them and goes on behind them, or where it was if that is farther.
+// mistake returns an error for these bytes or, for Repair, replaces them by spaces
+// and goes on after them, unless it is farther already.
 func (s *scanner) mistake(from, to int, msg string) error {
 	if !s.repair {
 		return s.failAt(from, "%s", msg)

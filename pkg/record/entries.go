@@ -42,18 +42,13 @@ type Entry struct {
 	Err     error
 }
 
-// Unreadable reports whether the attachment may exist although nobody can say
-// which interfaces and addresses it has. A quarantined record does not count:
-// its attachment was deleted by the conf.
-func (e *Entry) Unreadable() bool { return e.Kind == KindNewer || e.Kind == KindDamaged }
-
 // Entries returns what is in the directory, in the order of the file names, for
 // read-only callers. It takes no lock: what other processes remove meanwhile is
 // left out. A directory that does not exist is empty.
 func (s Store) Entries() ([]Entry, error) {
-	files, err := s.readDir()
-	if err != nil {
-		return nil, err
+	files, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list the records: %w", err)
 	}
 	names := make(map[string]bool, len(files))
 	for _, file := range files {
@@ -77,16 +72,8 @@ func (s Store) Entries() ([]Entry, error) {
 	return entries, nil
 }
 
-func (s Store) readDir() ([]fs.DirEntry, error) {
-	files, err := os.ReadDir(s.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list the records: %w", err)
-	}
-	return files, nil
-}
-
-// fill completes the entry of a file. It returns false for a file that is
-// nothing of the store's, or gone.
+// fill completes the entry of a file. It returns false for a file that does not
+// belong to the store, or no longer exists.
 func (s Store) fill(e *Entry, name string) bool {
 	key, suffix, ok := parseFileName(name)
 	if !ok {
@@ -117,8 +104,8 @@ func kindOf(err error, readable Kind) Kind {
 	return KindDamaged
 }
 
-// fillLegacy completes the entry of a file that may be a legacy record. Any
-// other file that somebody has put into the directory is not taken for one.
+// fillLegacy completes the entry of a legacy record. It returns false for any
+// other file that somebody has put into the directory.
 func (s Store) fillLegacy(e *Entry, name string) bool {
 	stem, quarantined := strings.CutSuffix(name, quarantineSuffix)
 	if !isNamePart(stem) {
@@ -139,24 +126,4 @@ func (s Store) fillLegacy(e *Entry, name string) bool {
 	e.Legacy, e.Err = s.LoadLegacy(name)
 	e.Kind = kindOf(e.Err, KindLegacy)
 	return !errors.Is(e.Err, ErrNotExist)
-}
-
-// List returns the attachments that have a record, of all networks, and those
-// of which a killed run has left no more than the lock. A directory that does
-// not exist holds none.
-func (s Store) List() ([]Key, error) {
-	files, err := s.readDir()
-	if err != nil {
-		return nil, err
-	}
-	var keys []Key
-	seen := make(map[Key]bool, len(files))
-	for _, file := range files {
-		key, suffix, ok := parseFileName(file.Name())
-		if ok && (suffix == "" || suffix == lockSuffix) && !seen[key] {
-			seen[key] = true
-			keys = append(keys, key)
-		}
-	}
-	return keys, nil
 }

@@ -11,7 +11,8 @@ import (
 	"fmt"
 )
 
-// line is what follows the record while ADD runs: how far a delegate has got.
+// line follows the record while ADD runs: what the plugins of a delegate that
+// have run so far have returned.
 type line struct {
 	Delegate      int             `json:"delegate"`    // index in Record.Delegates
 	CNIVersions   []string        `json:"cniVersions"` // of its plugins, in their order
@@ -29,7 +30,7 @@ func newLine(i int, d *Delegate) line {
 }
 
 // encode writes a value as JSON with a line break at the end. Raw values keep
-// their literals: 1.10 stays 1.10 and "<" is not escaped.
+// their literals: 1.10 is written as 1.10, and "<" is not escaped.
 func encode(value any, indent string) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -81,8 +82,8 @@ func otherFormat(text []byte, err error) error {
 	return fmt.Errorf("unknown format %d", record.Format)
 }
 
-// apply takes over what the lines say of the delegates. A last line without
-// its line break was torn and is ignored: the delegate's previous line counts.
+// apply updates the delegates from the lines. A last line without its line break
+// was torn and is ignored: the delegate's previous line counts.
 func (r *Record) apply(lines []byte) error {
 	for {
 		text, rest, whole := bytes.Cut(lines, []byte{'\n'})

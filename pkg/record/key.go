@@ -25,7 +25,7 @@ const (
 	separator = ":"
 )
 
-// ErrNoName means that the parts of a key make no file name: no record of that
+// ErrNoName means that a key cannot be a file name: no record of that
 // attachment can exist.
 var ErrNoName = errors.New("no file name for a record")
 

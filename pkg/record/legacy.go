@@ -27,9 +27,9 @@ const (
 	OriginUpstream Origin = "upstream" // the Multus of k8snetworkplumbingwg
 )
 
-// Legacy is the record that another Multus has left of a container: an array
-// of delegates in a file that has the container's id as its name. It tells
-// neither network nor interface nor network namespace of the attachment.
+// Legacy is the record that another Multus has left of a container: an array of
+// delegates in a file that has the container's id as its name. It does not name
+// the network, the interface or the network namespace of the attachment.
 type Legacy struct {
 	Origin    Origin
 	Path      string
@@ -48,7 +48,7 @@ type LegacyDelegate struct {
 }
 
 // LoadLegacy reads the legacy record of a container. It returns ErrNotExist
-// when there is none (a directory of that name is something else's), ErrNoName
+// when there is none (a directory of that name does not count), ErrNoName
 // when the id makes no file name, and a *DamagedError for a record that cannot
 // be read.
 func (s Store) LoadLegacy(containerID string) (*Legacy, error) {

@@ -8,27 +8,27 @@
 //
 // The package owns the format of these files. Its types and JSON keys are used
 // for nothing else, so that a change elsewhere cannot make the records of
-// running pods unreadable. Every format that was ever released can be read for
-// ever: testdata/golden holds a record of each.
+// running pods unreadable. Every format that was ever released can be read:
+// testdata/golden holds a record of each.
 //
 // # Formats
 //
 // A file is one JSON object with the member "format". A new optional member
 // does not change the format: an older multus ignores it. A member whose
 // meaning changes, or without which an attachment cannot be undone, needs the
-// next format. Of a newer format a multus reads the number and nothing else:
-// Load returns a *NewerError, every verb refuses to work on that attachment,
-// and the file is left in place for the multus that wrote it.
+// next format. Load returns a *NewerError for a newer format. Then every verb
+// refuses to work on the attachment, and the file is left in place for the
+// multus that wrote it.
 //
 // While an ADD runs, lines follow the object, one JSON object in each: what a
 // plugin of a delegate has returned. Save at the end of the ADD writes the
-// record whole again. A multus from before these lines takes a record that still
-// has them, after an ADD that was killed, for a damaged one.
+// record whole again. After an ADD that was killed, the record still has these
+// lines; a multus that is older than them treats it as damaged.
 //
 // # Limitation
 //
 // Nothing is synced to disk. A record matters as long as the pod's network
-// namespace exists, and that does not survive a power cut either. After one a
+// namespace exists, and that does not survive a power cut. After a power cut a
 // record may be torn: Load returns a *DamagedError.
 package record
 
@@ -103,6 +103,15 @@ type Plugin struct {
 
 // Key returns the attachment of the record.
 func (r *Record) Key() Key { return Key{r.Network, r.ContainerID, r.IfName} }
+
+// Types returns the types of the delegate's plugins.
+func (d *Delegate) Types() []string {
+	types := make([]string, len(d.Plugins))
+	for i, p := range d.Plugins {
+		types[i] = p.Type
+	}
+	return types
+}
 
 // check returns an error for a record from which DEL could not work.
 func (r *Record) check() error {

@@ -47,9 +47,9 @@ func (s Store) Prepare() error {
 }
 
 // Probe prepares the directory and checks that a record could be written. All
-// probes use one file name, so that the next one removes what a killed one
-// left. When two of them meet there, the error of the slower one shows that
-// files can be written.
+// probes use one file name, so that the next one removes what a killed one has
+// left. When two of them run at once, one may find that the file exists, or no
+// longer exists; that too shows that files can be written.
 func (s Store) Probe() error {
 	if err := s.Prepare(); err != nil {
 		return err
@@ -130,10 +130,10 @@ func (s Store) Save(r *Record) error {
 	return nil
 }
 
-// AppendResult adds to the saved record how far r.Delegates[i] has got: its
-// result, the versions its plugins ran with, and whether its interface was
-// seen. The cost does not depend on the number of delegates. On an error the
-// saved record is as it was.
+// AppendResult appends the state of r.Delegates[i] to the saved record: its
+// result, the versions that its plugins were run with, and whether its interface
+// was seen. The cost does not depend on the number of delegates. After an error
+// the saved record is as it was before.
 func (s Store) AppendResult(r *Record, i int) error {
 	path, err := s.path(r.Key(), "")
 	if err != nil {

@@ -25,6 +25,28 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// An entry whose lines have changed in the product code must follow.
+func TestListFitsTheProduct(t *testing.T) {
+	file, err := os.Open("list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	all, err := parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		text, err := os.ReadFile(filepath.Join("..", "..", m.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, n := replaceLines(string(text), m.from, m.to); n != 1 {
+			t.Errorf("%v: the lines to replace occur %d times, want once", m, n)
+		}
+	}
+}
+
 func TestApply(t *testing.T) {
 	root := t.TempDir()
 	path := filepath.Join(root, "a.go")

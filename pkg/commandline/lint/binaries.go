@@ -131,16 +131,12 @@ func (l *linter) ask(path string) ([]string, error) {
 	if a, ok := l.asked[path]; ok {
 		return a.versions, a.err
 	}
-	var a answer
-	a.versions, a.err = versionsOf(path, answerTime)
-	if l.asked == nil {
-		l.asked = map[string]answer{}
-	}
-	l.asked[path] = a
-	return a.versions, a.err
+	versions, err := versionsOf(path, answerTime)
+	l.asked[path] = answer{versions, err}
+	return versions, err
 }
 
-// versionsOf asks a plugin, and gives it only so much time.
+// versionsOf asks a plugin, which must answer within limit.
 func versionsOf(path string, limit time.Duration) ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("no answer in %v", limit))
 	defer cancel()
@@ -151,9 +147,9 @@ func versionsOf(path string, limit time.Duration) ([]string, error) {
 	return info.SupportedVersions(), nil
 }
 
-// stranger runs plugins that maybe nobody has run before. Where pluginexec.Exec
-// stops a plugin with SIGTERM and waits, it kills it, and what it has started:
-// a mistake in a plugin must not hold up who looks for mistakes.
+// stranger runs plugins that may never have been run before. It kills a plugin
+// that takes too long, and what the plugin has started; pluginexec.Exec would
+// send SIGTERM and wait for them.
 type stranger struct{ pluginexec.Exec }
 
 // ExecPlugin returns what a plugin wrote on stdout.
@@ -180,7 +176,7 @@ type answer struct {
 	err      error
 }
 
-// similarIn returns the name of a binary that is spelt nearly so.
+// similarIn returns the name of a binary that is spelt nearly like kind.
 func similarIn(path []string, kind string) string {
 	for _, dir := range path {
 		entries, _ := os.ReadDir(dir) // one that is missing holds none

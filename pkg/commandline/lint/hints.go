@@ -10,8 +10,8 @@ import (
 	"multus-cni/pkg/netconf"
 )
 
-// hints are the mistakes with a plugin that are made often and that the plugin
-// itself reports late or not at all.
+// hints warns of common mistakes in the configuration of a plugin that the
+// plugin itself reports late or not at all.
 func (l *linter) hints(conf *netconf.Conf, units []*unit) {
 	for _, d := range conf.Delegates {
 		if d.Primary && len(d.Plugins) > 0 {
@@ -32,7 +32,7 @@ func (l *linter) hints(conf *netconf.Conf, units []*unit) {
 func (l *linter) address(delegate int, p *netconf.Plugin) {
 	fromIPAM := []string{"bridge", "dummy", "host-device", "ipvlan", "macvlan", "ptp", "sriov", "tap", "vlan"}
 	m := p.Config.Get("ipam")
-	if !slices.Contains(fromIPAM, p.Type) || m != nil && (m.Value[0] != '{' || object(m).Get("type") != nil) {
+	if !slices.Contains(fromIPAM, p.Type) || m != nil && (m.Value[0] != '{' || m.Object().Get("type") != nil) {
 		return // other plugins have addresses of their own; an ipam of a wrong type is an error
 	}
 	pos := 0
@@ -50,7 +50,7 @@ func (l *linter) portmap(u *unit) {
 	if u.kind != "portmap" {
 		return
 	}
-	if m := object(u.object.Get("capabilities")).Get("portMappings"); m == nil || string(m.Value) != "true" {
+	if m := u.object.Get("capabilities").Object().Get("portMappings"); !m.IsTrue() {
 		l.warn(u.problem("capabilities", u.pos, `of portmap lacks {"portMappings": true}: runtimes send it no ports without that`))
 	}
 }
@@ -67,8 +67,8 @@ func (l *linter) sriov(u *unit) {
 		}
 		return
 	}
-	given := object(u.object.Get("capabilities")).Get("deviceID")
-	if u.object.Get("deviceID") == nil && (given == nil || string(given.Value) != "true") {
+	given := u.object.Get("capabilities").Object().Get("deviceID")
+	if u.object.Get("deviceID") == nil && !given.IsTrue() {
 		l.warn(u.problem("deviceID", u.pos, `is missing: write the PCI address of a VF, or declare the capability "deviceID" `+
 			"if the runtime sends one to each pod"))
 	}
@@ -77,13 +77,12 @@ func (l *linter) sriov(u *unit) {
 // master warns of a link that this node does not have.
 func (l *linter) master(u *unit) {
 	m := u.object.Get("master")
-	inPod := u.object.Get("linkInContainer")
-	if l.path == nil || str(m) == "" || inPod != nil && string(inPod.Value) == "true" {
+	if l.path == nil || m.String() == "" || u.object.Get("linkInContainer").IsTrue() {
 		return
 	}
 	links, err := net.Interfaces()
-	if err != nil || slices.ContainsFunc(links, func(link net.Interface) bool { return link.Name == str(m) }) {
+	if err != nil || slices.ContainsFunc(links, func(link net.Interface) bool { return link.Name == m.String() }) {
 		return
 	}
-	l.warn(u.problem(u.prefix()+"master", m.Pos, "%s is no link of this node: \"ip link\" shows what there is", short(m.Value)))
+	l.warn(u.problem(u.prefix()+"master", m.Pos, "%s is not a link of this node: \"ip link\" lists them", short(m.Value)))
 }

@@ -35,31 +35,27 @@ func pluginKeys() []string {
 // upstreamAdvice returns what to do with a key of Kubernetes Multus, "" for a
 // key that is none.
 func upstreamAdvice(key string) string {
-	const (
-		networks = `write the confs of these networks into "delegates", the cluster's with "masterplugin": true`
-		noServer = "every pod gets all delegates, and no API server is asked: remove it"
-		wait     = `install the conf when the primary's plugin is ready, see "multus ready"`
-		log      = "warnings go to stderr, and logFile and logLevel say what else is logged: remove it"
-		path     = "plugins are found where the runtime looks for them: remove it"
-		retry    = "a DEL that fails says so, and runtimes try it again: remove it"
-		daemon   = "there is no daemon to configure: remove it"
-	)
-	switch strings.ToLower(key) { // upstream reads its keys whatever the case of their letters
-	case "clusternetwork", "defaultnetworks", "multusmastercni", "auxiliarycnichainname":
-		return networks
-	case "kubeconfig", "systemnamespaces", "multusnamespace", "namespaceisolation", "globalnamespaces", "confdir", "pernodecertificate":
-		return noServer
-	case "readinessindicatorfile":
-		return wait
-	case "logtostderr", "logoptions":
-		return log
-	case "bindir":
-		return path
-	case "retrydeleteonerror":
-		return retry
-	case "cniconfigdir", "multusautoconfigdir", "multusconfigfile", "forcecniversion", "overridenetworkname", "chrootdir",
-		"daemonsocketdir", "socketdir", "metricsport":
-		return daemon
+	for _, upstream := range []struct{ keys, advice string }{
+		{
+			"clusternetwork defaultnetworks multusmastercni auxiliarycnichainname",
+			`write the confs of these networks into "delegates", the cluster's with "masterplugin": true`,
+		},
+		{
+			"kubeconfig systemnamespaces multusnamespace namespaceisolation globalnamespaces confdir pernodecertificate",
+			"every pod gets all delegates, and no API server is asked: remove it",
+		},
+		{"readinessindicatorfile", `install the conf when the primary's plugin is ready, see "multus ready"`},
+		{"logtostderr logoptions", "warnings go to stderr, and logFile and logLevel say what else is logged: remove it"},
+		{"bindir", "plugins are found where the runtime looks for them: remove it"},
+		{"retrydeleteonerror", "a DEL that fails says so, and runtimes try it again: remove it"},
+		{
+			"cniconfigdir multusautoconfigdir multusconfigfile forcecniversion overridenetworkname chrootdir daemonsocketdir socketdir metricsport",
+			"there is no daemon to configure: remove it",
+		},
+	} {
+		if slices.Contains(strings.Fields(upstream.keys), strings.ToLower(key)) { // upstream ignores the case of its keys
+			return upstream.advice
+		}
 	}
 	return ""
 }
@@ -75,7 +71,7 @@ func (l *linter) keys(conf *netconf.Conf, units []*unit) {
 	}
 	for _, u := range units {
 		for _, m := range u.object {
-			if word := meant(u.object, m.Key, pluginKeys()); word != "" {
+			if word := suggest(u.object, m.Key, pluginKeys()); word != "" {
 				l.warn(u.problem(m.Key, m.Pos, "is an unknown key; did you mean %q?", word))
 			}
 		}
@@ -108,16 +104,16 @@ func (l *linter) unknown(object rawjson.Object, delegate int, known []string, ms
 			continue
 		}
 		p := netconf.Problem{Delegate: delegate, Field: m.Key, Pos: m.Pos, Msg: msg}
-		if word := meant(object, m.Key, known); word != "" {
+		if word := suggest(object, m.Key, known); word != "" {
 			p.Msg = `is an unknown key; did you mean "` + word + `"?`
 		}
 		l.warn(p)
 	}
 }
 
-// meant returns the known key that an unknown one looks like, "" for one that
-// is known or looks like none that is missing.
-func meant(object rawjson.Object, key string, known []string) string {
+// suggest returns the known key of which an unknown one may be a misspelling,
+// and "" when there is none. A key that the object has is not suggested.
+func suggest(object rawjson.Object, key string, known []string) string {
 	if slices.Contains(known, key) {
 		return ""
 	}

@@ -4,9 +4,9 @@
 // Package lint finds mistakes in a conf before a pod does: all of them at
 // once, and each with its place in the file.
 //
-// It knows what multus refuses, and how delegates interfere with each other.
-// What a plugin makes of its own keys it does not know, except for common
-// mistakes that no plugin reports.
+// It knows what multus refuses, and how delegates interfere with each other. It
+// does not know the keys of plugins, except for common mistakes that no plugin
+// reports.
 package lint
 
 import (
@@ -25,7 +25,7 @@ import (
 // Finding is one mistake in a conf, or something that looks like one.
 type Finding struct {
 	netconf.Problem
-	Warning bool // pods start all the same
+	Warning bool // pods start nevertheless
 	Line    int  // counted from 1; 0 for what concerns the file as a whole
 	Column  int  // counted from 1, in characters
 }
@@ -60,13 +60,13 @@ type linter struct {
 	asked    map[string]answer
 }
 
-// Check looks at the text of a conf file. The extension of its name decides, as
-// it does for a runtime, whether it is a list of plugins or a single one.
-// Plugins are looked for in the directories of path, and those that exist are
-// asked for their VERSION. When path is nil nothing is asked of this machine:
-// no plugin, and not whether links and directories exist.
+// Check checks the text of a conf file. The extension of its name decides, as
+// it does for a runtime, whether it is a list of plugins or a single one. Check
+// looks for the plugins in the directories of path, and asks those that exist
+// for their VERSION. When path is nil, it runs no plugin, and does not check
+// which links and directories this machine has.
 func Check(name string, text []byte, path []string) *Report {
-	l := &linter{text: text, path: path}
+	l := &linter{text: text, path: path, asked: map[string]answer{}}
 	conf := l.file(name)
 	report := &Report{Findings: l.sorted()}
 	if report.Errors() == 0 {
@@ -104,8 +104,8 @@ func (l *linter) file(name string) *netconf.Conf {
 	return conf
 }
 
-// isList reports whether a file is meant as a list of plugins, and adds a
-// finding when its name says otherwise.
+// isList reports whether a file holds a list of plugins, and adds a finding when
+// its extension says otherwise.
 func (l *linter) isList(name string, top rawjson.Object) bool {
 	plugins := top.Get("plugins")
 	content := plugins != nil && top.Get("type") == nil
@@ -122,10 +122,10 @@ func (l *linter) isList(name string, top rawjson.Object) bool {
 	return content
 }
 
-// isOurs reports whether a conf of a single plugin is meant for multus.
+// isOurs reports whether a conf of a single plugin is, or should be, of multus.
 func (l *linter) isOurs(top rawjson.Object) bool {
 	m := top.Get("type")
-	switch kind := str(m); {
+	switch kind := m.String(); {
 	case m == nil:
 		l.fault(0, "type", `is missing: write "type": "multus", it names the binary that the runtime calls`)
 	case l.isMultus(kind):

@@ -29,7 +29,7 @@ func (l *linter) fromList(top rawjson.Object) (own rawjson.Object, pos int) {
 	}
 	inherited := inheritance(top)
 	for i, m := range list {
-		plugin := object(&m)
+		plugin := m.Object()
 		if plugin == nil {
 			l.fault(m.Pos, "plugins", "must hold objects only")
 			continue
@@ -37,8 +37,8 @@ func (l *linter) fromList(top rawjson.Object) (own rawjson.Object, pos int) {
 		switch kind := plugin.Get("type"); {
 		case kind == nil:
 			l.fault(m.Pos, "plugins", `has no "type" at index %d: name the plugin's binary`, i)
-		case !l.isMultus(str(kind)):
-			u := &unit{delegate: -1, kind: str(kind), pos: kind.Pos, field: "type", version: str(inherited.Get("cniVersion")), object: plugin}
+		case !l.isMultus(kind.String()):
+			u := &unit{delegate: -1, kind: kind.String(), pos: kind.Pos, field: "type", version: inherited.Get("cniVersion").String(), object: plugin}
 			l.portmap(u)
 			if l.path != nil {
 				l.find(u)
@@ -64,12 +64,12 @@ func inheritance(top rawjson.Object) rawjson.Object {
 	}
 	inherited := rawjson.Object{name}
 	m := top.Get("cniVersion")
-	versions := []string{str(m)}
-	for _, v := range elements(top.Get("cniVersions")) {
-		versions = append(versions, str(&v))
+	versions := []string{m.String()}
+	for _, v := range top.Get("cniVersions").Elements() {
+		versions = append(versions, v.String())
 	}
 	switch highest := netconf.HighestVersion(versions); {
-	case highest != "" && highest != str(m):
+	case highest != "" && highest != m.String():
 		return inherited.Set("cniVersion", rawjson.Quote(highest))
 	case m != nil && m.Value[0] == '"':
 		return append(inherited, *m)

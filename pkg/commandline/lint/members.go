@@ -8,36 +8,7 @@ import (
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
-
-	"multus-cni/pkg/rawjson"
 )
-
-// object returns the object that a member holds, nil when it holds none.
-func object(m *rawjson.Member) rawjson.Object {
-	if m == nil {
-		return nil
-	}
-	o, _ := rawjson.ParseObject(m.Value, m.Pos) // nil with an error
-	return o
-}
-
-// elements returns the list that a member holds, nil when it holds none.
-func elements(m *rawjson.Member) []rawjson.Member {
-	if m == nil {
-		return nil
-	}
-	list, _ := rawjson.Elements(m.Value, m.Pos) // nil with an error
-	return list
-}
-
-// str returns the string that a member holds, "" when it holds none.
-func str(m *rawjson.Member) string {
-	if m == nil {
-		return ""
-	}
-	s, _ := rawjson.String(m.Value)
-	return s
-}
 
 // short writes a value in one short line.
 func short(value json.RawMessage) string {

@@ -11,8 +11,8 @@ import (
 	"multus-cni/pkg/rawjson"
 )
 
-// names warns of delegates whose networks have one name. host-local and the
-// ipMasq rules of ptp and bridge keep their account by it.
+// names warns of delegates whose networks have the same name: host-local keeps
+// its leases by it, and ptp and bridge their ipMasq rules.
 func (l *linter) names(conf *netconf.Conf) {
 	first := map[string]int{}
 	for own, d := range conf.Delegates {
@@ -42,16 +42,16 @@ func (l *linter) names(conf *netconf.Conf) {
 // capabilities warns of those that a delegate declares and the conf does not,
 // so that no runtime ever sends what they are for, and the other way round.
 func (l *linter) capabilities(conf *netconf.Conf) {
-	declared := object(conf.Members.Get("capabilities"))
+	declared := conf.Members.Get("capabilities").Object()
 	used := map[string]bool{}
 	for i, d := range conf.Delegates {
 		for _, p := range d.Plugins {
-			for _, c := range object(p.Config.Get("capabilities")) {
-				if string(c.Value) != "true" {
+			for _, c := range p.Config.Get("capabilities").Object() {
+				if !c.IsTrue() {
 					continue
 				}
 				used[c.Key] = true
-				if m := declared.Get(c.Key); m == nil || string(m.Value) != "true" {
+				if !declared.Get(c.Key).IsTrue() {
 					l.warn(netconf.Problem{
 						Delegate: i, Type: p.Type, Field: "capabilities." + c.Key, Pos: c.Pos,
 						Msg: `never reaches the plugin: runtimes send it only to a conf that declares it; write "capabilities": {"` +
@@ -62,7 +62,7 @@ func (l *linter) capabilities(conf *netconf.Conf) {
 		}
 	}
 	for _, c := range declared {
-		if string(c.Value) == "true" && !used[c.Key] {
+		if c.IsTrue() && !used[c.Key] {
 			l.warn(netconf.Problem{
 				Delegate: -1, Field: "capabilities." + c.Key, Pos: c.Pos,
 				Msg: "is passed to no delegate: declare it in the delegate that it is for",
@@ -74,15 +74,15 @@ func (l *linter) capabilities(conf *netconf.Conf) {
 // pool is a range of addresses that a host-local plugin gives out.
 type pool struct {
 	*unit
-	account     string // where it notes what it gave out
+	account     string // where it keeps its leases
 	subnet      string
 	first, last netip.Addr
 	pos         int
 	field       string
 }
 
-// subnets warns of addresses that two host-local plugins would give out,
-// neither knowing of the other, and reports subnets that are none.
+// subnets warns of addresses that two host-local plugins would give out without
+// knowing of each other, and reports invalid subnets.
 func (l *linter) subnets(units []*unit) {
 	var pools []pool
 	for _, u := range units {
@@ -105,32 +105,32 @@ func (l *linter) subnets(units []*unit) {
 
 // pools reads the ranges of one host-local plugin.
 func (l *linter) pools(u *unit) []pool {
-	account := str(u.object.Get("dataDir")) + "/" + u.network
+	account := u.object.Get("dataDir").String() + "/" + u.network
 	var pools []pool
 	read := func(object rawjson.Object, field string) {
 		m := object.Get("subnet")
 		if m == nil {
 			return
 		}
-		subnet, err := netip.ParsePrefix(str(m))
+		subnet, err := netip.ParsePrefix(m.String())
 		if err != nil {
 			l.report(u.problem(field, m.Pos, "must be a subnet, such as \"10.56.217.0/24\", not %s", short(m.Value)), false)
 			return
 		}
 		p := pool{unit: u, account: account, subnet: subnet.String(), pos: m.Pos, field: field}
 		p.first, p.last = subnet.Masked().Addr(), lastOf(subnet)
-		if start, err := netip.ParseAddr(str(object.Get("rangeStart"))); err == nil {
+		if start, err := netip.ParseAddr(object.Get("rangeStart").String()); err == nil {
 			p.first = start
 		}
-		if end, err := netip.ParseAddr(str(object.Get("rangeEnd"))); err == nil {
+		if end, err := netip.ParseAddr(object.Get("rangeEnd").String()); err == nil {
 			p.last = end
 		}
 		pools = append(pools, p)
 	}
 	read(u.object, u.prefix()+"subnet")
-	for _, set := range elements(u.object.Get("ranges")) {
-		for _, r := range elements(&set) {
-			read(object(&r), u.prefix()+"ranges.subnet")
+	for _, set := range u.object.Get("ranges").Elements() {
+		for _, r := range set.Elements() {
+			read(r.Object(), u.prefix()+"ranges.subnet")
 		}
 	}
 	return pools

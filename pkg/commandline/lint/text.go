@@ -30,8 +30,8 @@ func (l *linter) repaired() (text []byte, ok bool) {
 	return text, fatal == nil
 }
 
-// otherFormat recognises what a text is that is not meant as JSON, and returns
-// what to do, "" for a text that may be.
+// otherFormat recognizes a text that is not JSON but another format. It says
+// which, and what to do, and returns "" for a text that may be JSON.
 func otherFormat(text []byte) string {
 	switch {
 	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
@@ -46,8 +46,8 @@ func otherFormat(text []byte) string {
 	return "this is YAML: a conf is JSON, convert it (yq -o json)"
 }
 
-// isYAML reports whether the first line that says something cannot be JSON and
-// can be YAML. A comment begins with # in YAML and is no JSON at all.
+// isYAML reports whether the first line that is neither empty nor a comment can
+// be YAML and cannot be JSON.
 func isYAML(text []byte) bool {
 	line := regexp.MustCompile(`^(---|%YAML\b|- |["']?[A-Za-z][\w./-]*["']?:(\s|$))`)
 	for first := range strings.Lines(string(text)) {

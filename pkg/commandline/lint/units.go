@@ -17,10 +17,10 @@ type unit struct {
 	delegate  int    // index, -1 for a plugin beside multus
 	network   string // the delegate's
 	kind      string // its type
-	field     string // where the type stands, as in "ipam.type"
+	field     string // the path of the type in the delegate, such as "ipam.type"
 	pos       int    // of the type, or of the plugin that names none
 	object    rawjson.Object
-	parent    *unit  // that starts it, nil for multus
+	parent    *unit  // the plugin that starts it, nil for multus
 	version   string // of the CNI spec that it will be called with
 	inherited bool   // multus chooses another version when this one is refused
 }
@@ -56,37 +56,32 @@ func (u *unit) children() []*unit {
 			units = append(append(units, child), child.children()...)
 		}
 	}
-	add(u.child("ipam"))
-	add(u.child("delegate"))
-	if m := u.object.Get("delegates"); m != nil { // a multus inside multus
-		for i, inner := range elements(m) {
-			add(u.from(fmt.Sprintf("delegates[%d]", i), &inner))
-		}
+	add(u.from("ipam", u.object.Get("ipam")))
+	add(u.from("delegate", u.object.Get("delegate")))
+	for i, inner := range u.object.Get("delegates").Elements() { // a multus inside multus
+		add(u.from(fmt.Sprintf("delegates[%d]", i), &inner))
 	}
 	return units
 }
 
-// child returns the plugin whose configuration is that member, nil when there
-// is none.
-func (u *unit) child(key string) *unit { return u.from(key, u.object.Get(key)) }
-
+// from returns the plugin whose configuration is the value of a member, nil
+// when there is none. key is the path of the member from u.
 func (u *unit) from(key string, m *rawjson.Member) *unit {
-	inner := object(m)
+	inner := m.Object()
 	kind := inner.Get("type")
-	if str(kind) == "" {
+	if kind.String() == "" {
 		return nil
 	}
-	child := &unit{
+	version := inner.Get("cniVersion").String()
+	return &unit{
 		delegate: u.delegate, network: u.network, parent: u,
-		kind: str(kind), field: u.prefix() + key + ".type", pos: kind.Pos, object: inner,
+		kind: kind.String(), field: u.prefix() + key + ".type", pos: kind.Pos, object: inner,
+		version: version, inherited: version == "" && u.kind == "multus",
 	}
-	child.version = str(inner.Get("cniVersion"))
-	child.inherited = child.version == "" && u.kind == "multus"
-	return child
 }
 
-// prefix is what stands before the fields of the unit: "ipam." for an IPAM
-// plugin.
+// prefix is the path of the unit's configuration in its delegate, such as
+// "ipam.", and "" for the delegate itself.
 func (u *unit) prefix() string { return u.field[:len(u.field)-len("type")] }
 
 // owner is the plugin that multus itself starts.

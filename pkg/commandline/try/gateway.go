@@ -74,7 +74,7 @@ func askInside(ctx context.Context, pod *netns.Netns, ifname string, gateway net
 	if err != nil {
 		return Unasked, err
 	}
-	if flags, err := linkFlags(ifname); err != nil || flags&unix.IFF_NOARP != 0 {
+	if flags, err := linkFlags(unix.SIOCGIFFLAGS, ifname, 0); err != nil || flags&unix.IFF_NOARP != 0 {
 		return Unasked, err
 	}
 	socket, to, err := openSocket(ifname, gateway)
@@ -119,20 +119,6 @@ func openSocket(ifname string, gateway netip.Addr) (socket int, to unix.Sockaddr
 		return -1, nil, err
 	}
 	return socket, to, nil
-}
-
-func linkFlags(ifname string) (uint16, error) {
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(socket)
-	request, err := unix.NewIfreq(ifname)
-	if err != nil {
-		return 0, err
-	}
-	err = unix.IoctlIfreq(socket, unix.SIOCGIFFLAGS, request)
-	return request.Uint16(), err
 }
 
 // neighborState returns the NUD_ state of a neighbor, 0 when the kernel has not

@@ -13,7 +13,10 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sort"
 
+	"multus-cni/pkg/defaultroute"
+	"multus-cni/pkg/netns"
 	"multus-cni/pkg/record"
 )
 
@@ -28,31 +31,31 @@ func (t *trial) look() {
 			continue
 		}
 		for _, d := range r.Delegates {
-			i := Interface{
-				Delegate: d.Index, Name: d.IfName, Network: d.Name, Primary: d.Primary, Missing: !d.InterfaceSeen,
+			t.report.Interfaces = append(t.report.Interfaces, Interface{
+				Delegate: d.Index, Name: d.IfName, Network: d.Name, Plugins: d.Types(), Primary: d.Primary, Missing: !d.InterfaceSeen,
 				Addresses: []string{}, Gateways: gatewaysIn(d.Result), Milliseconds: took[d.Index],
-			}
-			for _, p := range d.Plugins {
-				i.Plugins = append(i.Plugins, p.Type)
-			}
-			t.report.Interfaces = append(t.report.Interfaces, i)
+			})
 		}
 	}
-	slices.SortStableFunc(t.report.Interfaces, func(a, b Interface) int {
-		switch {
-		case a.Primary && !b.Primary:
-			return -1
-		case b.Primary && !a.Primary:
-			return 1
-		}
-		return 0
-	})
+	sort.SliceStable(t.report.Interfaces, func(i, j int) bool { return t.report.Interfaces[i].Primary && !t.report.Interfaces[j].Primary })
 	if err := inNetns(t.netns, t.lookInside); err != nil {
 		t.problem("look at the interfaces: %v", err)
 	}
 	if err := t.lookAtRoutes(); err != nil {
 		t.problem("look at the routes: %v", err)
 	}
+}
+
+// lookAtRoutes lists the default routes of the main table.
+func (t *trial) lookAtRoutes() error {
+	pod, err := netns.Open(t.netns, false)
+	if err != nil {
+		return err
+	}
+	defer pod.Close()
+	routes, err := defaultroute.List(pod)
+	t.report.DefaultRoutes = append(t.report.DefaultRoutes, routes...)
+	return err
 }
 
 func (t *trial) problem(format string, args ...any) {

@@ -35,11 +35,14 @@ func makeNetns(path string) error {
 		if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", path, err)
 		}
-		return setUp("lo")
+		if _, err := linkFlags(unix.SIOCSIFFLAGS, "lo", unix.IFF_UP); err != nil {
+			return fmt.Errorf("set lo up: %w", err)
+		}
+		return nil
 	})
 }
 
-// deleteNetns removes what makeNetns has made, as far as it is there.
+// deleteNetns removes what makeNetns has made. What does not exist is no error.
 func deleteNetns(path string) error {
 	err := unix.Unmount(path, unix.MNT_DETACH)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // not mounted
@@ -69,8 +72,8 @@ func inNetns(path string, f func() error) error {
 	})
 }
 
-// onThread calls f on a thread of its own, which ends with f: it never gets to
-// run anything else, in whichever namespace f has left it.
+// onThread calls f on a thread of its own, which ends with f: nothing else ever
+// runs in the namespace in which f has left it.
 func onThread(f func() error) error {
 	done := make(chan error)
 	go func() {
@@ -80,20 +83,19 @@ func onThread(f func() error) error {
 	return <-done
 }
 
-// setUp sets an interface of this thread's namespace up.
-func setUp(ifname string) error {
+// linkFlags gets or sets the flags of an interface in this thread's namespace,
+// with SIOCGIFFLAGS or SIOCSIFFLAGS: see netdevice(7).
+func linkFlags(request uint, ifname string, flags uint16) (uint16, error) {
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer unix.Close(socket)
-	request, err := unix.NewIfreq(ifname)
+	ifreq, err := unix.NewIfreq(ifname)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	request.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request); err != nil {
-		return fmt.Errorf("set %s up: %w", ifname, err)
-	}
-	return nil
+	ifreq.SetUint16(flags)
+	err = unix.IoctlIfreq(socket, request, ifreq)
+	return ifreq.Uint16(), err
 }

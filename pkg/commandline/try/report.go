@@ -26,11 +26,11 @@ type Report struct {
 	Problems []string `json:"problems"` // errors of the verbs
 	// Left is what is still there after the DEL and should not be.
 	Left []string `json:"left"`
-	// New are links that the node did not have before: bridges stay by design,
-	// and another pod may have come meanwhile.
+	// New are links that the node did not have before: plugins leave bridges in
+	// place by design, and another pod may have been attached meanwhile.
 	New []string `json:"new,omitempty"`
-	// Gone are links that the node had before: one that a DEL should have given
-	// back, or one of another pod that has ended.
+	// Gone are links that the node had before: a DEL should have given them back,
+	// or they were of another pod, which has ended.
 	Gone    []string `json:"gone,omitempty"`
 	Removed []string `json:"removed,omitempty"` // trials that were killed before
 	Kept    bool     `json:"kept"`

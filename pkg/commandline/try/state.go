@@ -35,14 +35,14 @@ const (
 
 func isTrial(id string) bool { return strings.HasPrefix(id, prefix) }
 
-// state is on disk as long as a trial is there, with all that is needed to undo
-// it. Who holds the file's lock (flock(2)) works on the trial; a process that
-// was killed holds none.
+// state is on disk as long as a trial exists, with all that is needed to undo
+// it. The process that works on the trial holds the file's lock (flock(2)),
+// which a process that was killed does not.
 type state struct {
 	Conf    json.RawMessage `json:"conf"` // the file's text
 	CNIPath string          `json:"cniPath"`
 	Result  json.RawMessage `json:"result,omitempty"` // of the ADD
-	// Kept says that the trial has ended and was left in place on purpose.
+	// Kept reports that the trial has ended and was left in place on purpose.
 	Kept bool `json:"kept,omitempty"`
 
 	id     string
@@ -87,11 +87,6 @@ func (t *trial) end(kept bool) error {
 	return errors.Join(t.state.write(), t.state.file.Close())
 }
 
-func (s *state) keepResult(result json.RawMessage) error {
-	s.Result = result
-	return s.write()
-}
-
 func (s *state) write() error {
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -107,16 +102,14 @@ func (s *state) write() error {
 func (s *state) remove() error {
 	err := deleteNetns(s.netns())
 	for _, path := range []string{s.log(), s.file.Name()} {
-		if e := os.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
-		}
+		err = errors.Join(err, ignoring(os.Remove(path), fs.ErrNotExist))
 	}
 	_ = s.file.Close()
 	return err
 }
 
-// openState returns the state of a trial that is not running, nil of one that
-// is.
+// openState returns the state of a trial that is not running, and nil when it
+// is running.
 func openState(id string, stderr io.Writer) (*state, error) {
 	file, err := os.OpenFile(filepath.Join(stateDir, id+".json"), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {

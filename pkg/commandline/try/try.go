@@ -7,11 +7,11 @@
 // with the real plugins of the node, and detaches it, as a runtime would do with
 // a pod.
 //
-// It works with the node as it is. Leases, bridges and rules are real while it
+// The leases, bridges and rules that plugins make on the node are real while it
 // runs, and records are written where the conf says, so that what it finds is
-// true for pods too. What a plugin leaves by design, such as a bridge for all
-// pods, is still there afterwards. A plugin that looks up the pod in a cluster
-// finds none.
+// true for pods too. What a plugin leaves in place by design, such as a bridge
+// for all pods, still exists afterwards. A plugin that looks up the pod in a
+// cluster finds none.
 package try
 
 import (
@@ -139,7 +139,8 @@ func (t *trial) add(ctx context.Context) bool {
 			return err
 		}
 		t.result, t.report.Result = result.Text, result.Text
-		return t.state.keepResult(result.Text)
+		t.state.Result = result.Text
+		return t.state.write()
 	})
 }
 

@@ -6,18 +6,14 @@
 package try
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/vishvananda/netlink/nl"
-	"golang.org/x/sys/unix"
 
 	"multus-cni/pkg/cnierror"
 )
@@ -47,49 +43,6 @@ func TestDataDirs(t *testing.T) {
 	got := dataDirs([]byte(conf))
 	if want := []string{"/var/lib/cni/networks", "/var/lib/cni/flannel", "/a", "/b"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-// attr is a route attribute.
-func attr(kind int, value []byte) []byte { return nl.NewRtAttr(kind, value).Serialize() }
-
-func number(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
-
-func TestParseRoute(t *testing.T) {
-	header := func(bits, table, kind byte) []byte {
-		return []byte{unix.AF_INET, bits, 0, 0, table, 0, 0, kind, 0, 0, 0, 0}
-	}
-	nextHop := func(link uint32, gateway ...byte) []byte {
-		attrs := attr(unix.RTA_GATEWAY, gateway)
-		hop := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtNexthop+len(attrs)))
-		return append(append(append(hop, 0, 0), number(link)...), attrs...)
-	}
-	single := slices.Concat(attr(unix.RTA_OIF, number(3)), attr(unix.RTA_GATEWAY, []byte{10, 0, 0, 1}))
-	several := attr(unix.RTA_MULTIPATH, slices.Concat(nextHop(2, 10, 0, 0, 1), nextHop(3, 10, 0, 1, 1)))
-	for name, test := range map[string]struct {
-		body []byte
-		want string
-	}{
-		"a default route": {slices.Concat(header(0, unix.RT_TABLE_MAIN, unix.RTN_UNICAST), single), "3 10.0.0.1"},
-		"multipath":       {slices.Concat(header(0, unix.RT_TABLE_MAIN, unix.RTN_UNICAST), several), "2 10.0.0.1, 3 10.0.1.1"},
-		"a subnet":        {slices.Concat(header(24, unix.RT_TABLE_MAIN, unix.RTN_UNICAST), single), ""},
-		"another table":   {slices.Concat(header(0, 100, unix.RTN_UNICAST), single), ""},
-		"unreachable":     {header(0, unix.RT_TABLE_MAIN, unix.RTN_UNREACHABLE), ""},
-	} {
-		r, err := parseRoute(test.body)
-		var hops []string
-		for _, h := range r.hops {
-			hops = append(hops, fmt.Sprint(h.link, " ", h.gateway))
-		}
-		if got := strings.Join(hops, ", "); got != test.want || err != nil {
-			t.Errorf("%s: got %q, %v, want %q", name, got, err, test.want)
-		}
-	}
-	if _, err := parseRoute([]byte{1}); err == nil {
-		t.Error("a message that is too short: no error")
-	}
-	if hops := parseHops(append(nextHop(2, 10, 0, 0, 1), 200, 0, 0, 0, 0, 0, 0, 0)); len(hops) != 1 || hops[0].gateway != netip.MustParseAddr("10.0.0.1") {
-		t.Errorf("a hop that is cut off: got %v, want the one before", hops)
 	}
 }
 
