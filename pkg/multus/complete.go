@@ -5,7 +5,10 @@ package multus
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -127,7 +130,7 @@ func (a *attachment) rollback(ctx context.Context, r *record.Record, started int
 	if err != nil {
 		p.markSeen(r.Delegates[:started])
 		err = cnierror.Join(err, a.store.Save(r)) // with what is known by now, for the DEL that the runtime sends
-		return cnierror.WithDetails(cause, fmt.Sprintf("rollback: %v; the record is left in place: %s; %s", err, a.store.Path(a.key), a.advice()))
+		return cnierror.WithDetails(cause, fmt.Sprintf("rollback: %v; %s", err, a.advice(a.store.Path(a.key))))
 	}
 	if err := a.store.Remove(a.key); err != nil {
 		a.warn("%v", err)
@@ -135,9 +138,13 @@ func (a *attachment) rollback(ctx context.Context, r *record.Record, started int
 	return cause
 }
 
-// advice tells the operator what to do when a DEL does not succeed.
-func (a *attachment) advice() string {
-	return "the next DEL tries again, or: " + a.forgetCommand()
+// advice tells the operator what happens next when a DEL has not succeeded. The
+// record at path can be gone: something may have removed its directory.
+func (a *attachment) advice(path string) string {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return "there is no record: the next DEL uses the conf"
+	}
+	return fmt.Sprintf("the record is left in place: %s; the next DEL tries again, or: %s", path, a.forgetCommand())
 }
 
 // interfacesOf lists the interfaces that a delegate has made in the pod: the one

@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,7 +153,7 @@ func (a *attachment) undo(ctx context.Context, r *record.Record, p *pod) error {
 		if !isLegacy(r) && p.markSeen(r.Delegates) {
 			err = cnierror.Join(err, a.store.Save(r))
 		}
-		return cnierror.WithDetails(err, fmt.Sprintf("the record is left in place: %s; %s", a.pathOf(r), a.advice()))
+		return cnierror.WithDetails(err, a.advice(a.pathOf(r)))
 	}
 	if err := a.remove(r); err != nil {
 		a.warn("%v: the next ADD or GC removes it, or: %s", err, a.forgetCommand())
