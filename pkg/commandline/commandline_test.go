@@ -5,7 +5,6 @@ package commandline
 
 import (
 	"flag"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -114,27 +113,6 @@ func flagNames(c command) (names []string) {
 	c.setup(&program{}, flags)
 	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
 	return names
-}
-
-// The man page is written by hand, and must not forget an option.
-func TestManPageHasEveryOption(t *testing.T) {
-	text, err := os.ReadFile("../../doc/multus.8")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, body, _ := strings.Cut(string(text), ".Sh DESCRIPTION")
-	for _, c := range commands() {
-		_, part, found := strings.Cut(body, "\n.It Cm "+c.name)
-		if !found {
-			t.Errorf("multus.8 does not describe %s", c.name)
-		}
-		part, _, _ = strings.Cut(part, "\n.It Cm ")
-		for _, name := range flagNames(c) {
-			if !strings.Contains(part, `Fl \-`+name) {
-				t.Errorf("multus.8 does not describe %s --%s", c.name, name)
-			}
-		}
-	}
 }
 
 func TestVersion(t *testing.T) {

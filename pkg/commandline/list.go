@@ -56,9 +56,8 @@ func (l *listing) checkUsage(args []string) error {
 	if l.state != "" && !slices.Contains(states(), l.state) {
 		return &usageError{fmt.Sprintf("there is no state %q, only %s", l.state, strings.Join(states(), ", "))}
 	}
-	outputs := []string{"table", "wide", "json"}
-	if !slices.Contains(outputs, l.output) {
-		return &usageError{fmt.Sprintf("there is no output %q, only %s", l.output, strings.Join(outputs, ", "))}
+	if !slices.Contains(outputs(), l.output) {
+		return &usageError{fmt.Sprintf("there is no output %q, only %s", l.output, strings.Join(outputs(), ", "))}
 	}
 	switch {
 	case l.metrics:
@@ -70,6 +69,8 @@ func (l *listing) checkUsage(args []string) error {
 	}
 	return nil
 }
+
+func outputs() []string { return []string{"table", "wide", "json"} }
 
 func (l *listing) run() error {
 	dirs, err := l.dirs()

@@ -1,15 +1,19 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Image makes an OCI image of nothing but the multus binary, for several
-// architectures, as an archive that containerd, podman and docker import.
+// Image makes an OCI image of nothing but the multus binary: one archive with
+// an index of several architectures, from which containerd and podman import
+// that of their machine. Docker, whose own format knows no architectures, gets
+// the first one from the same archive.
 //
-// It pushes nothing anywhere: that is for a registry's own tools.
+// It does not push the image: registries have their own tools for that.
 package main
 
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -24,6 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -46,6 +51,7 @@ func build(name, version, license, out string, binaries []string) error {
 		return err
 	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	var first v1.Image
 	for _, arg := range binaries {
 		arch, file, ok := strings.Cut(arg, "=")
 		if !ok {
@@ -59,16 +65,22 @@ func build(name, version, license, out string, binaries []string) error {
 		if err != nil {
 			return fmt.Errorf("image for %s: %w", arch, err)
 		}
+		if first == nil {
+			first = image
+		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
 			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
 		})
 	}
-	folder, err := os.MkdirTemp("", "image")
+	if first == nil {
+		return errors.New("there is no ARCH=FILE")
+	}
+	dir, err := os.MkdirTemp("", "image")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
-	root, err := layout.Write(folder, empty.Index)
+	defer os.RemoveAll(dir)
+	root, err := layout.Write(dir, empty.Index)
 	if err != nil {
 		return err
 	}
@@ -79,7 +91,29 @@ func build(name, version, license, out string, binaries []string) error {
 	if err != nil {
 		return err
 	}
-	return archive(folder, out)
+	if err := writeDockerManifest(dir, name, first); err != nil {
+		return err
+	}
+	return archive(dir, out)
+}
+
+// writeDockerManifest adds the file that "docker load" reads. Programs that know
+// OCI layouts ignore it.
+func writeDockerManifest(dir, name string, image v1.Image) error {
+	manifest, err := image.Manifest()
+	if err != nil {
+		return err
+	}
+	blob := func(hash v1.Hash) string { return "blobs/" + hash.Algorithm + "/" + hash.Hex }
+	entry := tarball.Descriptor{Config: blob(manifest.Config.Digest), RepoTags: []string{name}}
+	for _, layer := range manifest.Layers {
+		entry.Layers = append(entry.Layers, blob(layer.Digest))
+	}
+	text, err := json.Marshal(tarball.Manifest{entry})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "manifest.json"), text, 0o600)
 }
 
 func imageOf(arch, version string, binary, license []byte) (v1.Image, error) {
@@ -121,19 +155,19 @@ func layerOf(files map[string][]byte) ([]byte, error) {
 	return layer.Bytes(), w.Close()
 }
 
-// archive packs an OCI layout.
-func archive(folder, out string) error {
+// archive packs a directory, in the order of the names and without times.
+func archive(dir, out string) error {
 	file, err := os.Create(out)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	w := tar.NewWriter(file)
-	err = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || path == folder {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == dir {
 			return err
 		}
-		name, err := filepath.Rel(folder, path)
+		name, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
 		}
