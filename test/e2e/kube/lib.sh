@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # A real Kubernetes node to throw away, for a check to source. $kube is the
-# folder of this file.
+# directory of this file.
 #
 # On the machine itself:
 #   node_prepare               packages and the binary; exits 3 if it cannot
@@ -19,7 +19,7 @@
 # Nothing has to be stopped: it ends with the box.
 : "${kube:?}"
 
-# node_prepare installs what is missing and sees that the binary is there.
+# node_prepare installs what is missing and ensures that the binary exists.
 node_prepare() {
     "$kube/../docker/debs" containerd runc busybox-static iptables nftables openssl iproute2
     node_binary
@@ -144,7 +144,7 @@ U
 
 node_components() {
     node_spawn containerd containerd --config "$kube/containerd.toml"
-    # unsafe-no-fsync: a store that nobody needs after a power cut.
+    # unsafe-no-fsync: nobody needs the store after a power cut.
     node_spawn etcd etcd --name node1 --data-dir /var/lib/etcd/data --unsafe-no-fsync
     node_spawn apiserver kube-apiserver \
         --etcd-servers http://127.0.0.1:2379 \
@@ -174,7 +174,7 @@ node_components() {
         --kubeconfig /etc/kubernetes/kubelet \
         --node-ip 172.30.0.1 --hostname-override node1
     await 120 'the node' kubectl get node node1
-    # Pods are refused before their service account is there.
+    # Pods are refused before their service account exists.
     await 120 'the service account' kubectl get serviceaccount default
 }
 
@@ -198,7 +198,7 @@ node_plugins() {
 
 # node_conf PATH puts stdin there, and returns when containerd has read it. The
 # path may be relative to /etc/cni/net.d. Renamed into place, for containerd reads
-# half a file if it can; within the folder, for it is the event of the old name
+# half a file if it can; within the directory, for it is the event of the old name
 # that containerd 1.6 goes by.
 node_conf() {
     case $1 in /*) conf=$1 ;; *) conf=/etc/cni/net.d/$1 ;; esac
