@@ -101,6 +101,13 @@ func describeTrial(r *try.Report) string {
 	for _, problem := range r.Problems {
 		fmt.Fprintf(&text, "failed: %s\n", cnierror.OneLine(problem))
 	}
+	for _, i := range r.Interfaces {
+		for _, g := range i.Gateways {
+			if g.State == try.Silent {
+				fmt.Fprintf(&text, "failed: the gateway %s of %s does not answer\n", g.Address, i.Name)
+			}
+		}
+	}
 	writeEnd(&text, r)
 	return text.String()
 }

@@ -10,11 +10,11 @@
 package lint
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sort"
 
 	"multus-cni/pkg/netconf"
@@ -139,7 +139,7 @@ func (l *linter) isOurs(top rawjson.Object) bool {
 }
 
 // isMultus reports whether a type means this multus: by its usual name, or by
-// another name of the same file.
+// the name of a link to it, or of a copy of this program.
 func (l *linter) isMultus(kind string) bool {
 	if kind == "multus" {
 		return true
@@ -152,11 +152,16 @@ func (l *linter) isMultus(kind string) bool {
 	if err != nil {
 		return false
 	}
+	const self = "/proc/self/exe"
 	installed, _ := find("multus", l.path) // "" is no file
-	return slices.ContainsFunc([]string{installed, "/proc/self/exe"}, func(file string) bool {
-		other, err := os.Stat(file)
-		return err == nil && os.SameFile(info, other)
-	})
+	for _, other := range []string{installed, self} {
+		if otherInfo, err := os.Stat(other); err == nil && os.SameFile(info, otherInfo) {
+			return true
+		}
+	}
+	text, err := os.ReadFile(file)
+	own, ownErr := os.ReadFile(self)
+	return err == nil && ownErr == nil && bytes.Equal(text, own)
 }
 
 // planned returns the conf with its delegates as for an ADD of eth0.

@@ -109,6 +109,27 @@ func TestCheckKnowsTheNamesOfAPod(t *testing.T) {
 	}
 }
 
+// A copy of this program under another name is multus, and another program of
+// that name is not.
+func TestCheckKnowsItsCopies(t *testing.T) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, test := range []struct {
+		text []byte
+		want bool
+	}{{self, true}, {self[:len(self)-1], false}, {[]byte("#!/bin/sh\n"), false}} {
+		if err := os.WriteFile(filepath.Join(dir, "multus-cni"), test.text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if got := (&linter{path: []string{dir}}).isMultus("multus-cni"); got != test.want {
+			t.Errorf("a file of %d bytes: got that it is multus: %t, want %t", len(test.text), got, test.want)
+		}
+	}
+}
+
 // A plugin that hangs, ignores SIGTERM and has started another process is
 // killed, and so is that one.
 func TestVersionsOfAPluginThatHangs(t *testing.T) {

@@ -117,18 +117,27 @@ func (l *linter) pools(u *unit) []pool {
 			l.report(u.problem(field, m.Pos, "must be a subnet, such as \"10.56.217.0/24\", not %s", short(m.Value)), false)
 			return
 		}
+		if subnet != subnet.Masked() {
+			l.warn(u.problem(field, m.Pos, "%s has host bits, which host-local refuses today: write %s", subnet, subnet.Masked()))
+		}
 		p := pool{unit: u, account: account, subnet: subnet.String(), pos: m.Pos, field: field}
 		p.first, p.last = subnet.Masked().Addr(), lastOf(subnet)
-		if start, err := netip.ParseAddr(object.Get("rangeStart").String()); err == nil {
-			p.first = start
+		for key, bound := range map[string]*netip.Addr{"rangeStart": &p.first, "rangeEnd": &p.last} {
+			if addr, err := netip.ParseAddr(object.Get(key).String()); err == nil {
+				*bound = addr
+			}
 		}
-		if end, err := netip.ParseAddr(object.Get("rangeEnd").String()); err == nil {
-			p.last = end
+		if !subnet.Contains(p.first) || !subnet.Contains(p.last) || p.last.Less(p.first) {
+			l.report(u.problem(field, m.Pos, "%s does not hold the range from %s to %s", subnet.Masked(), p.first, p.last), false)
+			return
 		}
 		pools = append(pools, p)
 	}
 	read(u.object, u.prefix()+"subnet")
 	for _, set := range u.object.Get("ranges").Elements() {
+		if set.Object() != nil {
+			l.report(u.problem(u.prefix()+"ranges", set.Pos, "must be a list of lists of ranges, [[{...}]]"), false)
+		}
 		for _, r := range set.Elements() {
 			read(r.Object(), u.prefix()+"ranges.subnet")
 		}
