@@ -81,7 +81,7 @@ func (v *validation) directory(dir string) error {
 	var lines strings.Builder
 	for i, name := range names {
 		file := filepath.Join(dir, name)
-		what, check := purpose(file)
+		what, check := v.purpose(file)
 		fmt.Fprintf(&lines, "  %d %s: %s\n", i+1, name, cnierror.OneLine(what))
 		if check {
 			v.file(file)
@@ -100,7 +100,7 @@ func (v *validation) directory(dir string) error {
 }
 
 // purpose describes a conf, and reports whether validate must check it.
-func purpose(file string) (what string, check bool) {
+func (v *validation) purpose(file string) (what string, check bool) {
 	_, ours, err := own(file)
 	switch {
 	case err != nil:
@@ -114,6 +114,9 @@ func purpose(file string) (what string, check bool) {
 	}
 	var kinds []string
 	for _, p := range s.list() {
+		if lint.IsMultus(p.Type, v.path) {
+			return fmt.Sprintf("multus, as %q", p.Type), true
+		}
 		kinds = append(kinds, p.Type)
 	}
 	return fmt.Sprintf("network %q of %s", s.Name, strings.Join(kinds, "+")), false

@@ -207,6 +207,7 @@ func TestValidateStrictTakesWarningsForErrors(t *testing.T) {
 func TestValidateDirectory(t *testing.T) {
 	dir := confDir(t, map[string]string{
 		"20-multus.conf": goodConf, "10-flannel.conflist": flannelList, "30-broken.conf": "{", "40.conf": `{}`, "notes.txt": "",
+		"50-link.conf": strings.Replace(goodConf, `"type": "multus"`, `"type": "multus-cni"`, 1),
 	})
 	got, code := call(t, nil, "", "validate", "--cni-path", fakePlugins(t), dir)
 	golden(t, "testdata/directory.txt", strings.ReplaceAll(got, dir, "DIR"))

@@ -128,7 +128,7 @@ func (l *linter) isOurs(top rawjson.Object) bool {
 	switch kind := m.String(); {
 	case m == nil:
 		l.fault(0, "type", `is missing: write "type": "multus", it names the binary that the runtime calls`)
-	case l.isMultus(kind):
+	case IsMultus(kind, l.path):
 	case top.Get("delegates") == nil:
 		l.fault(m.Pos, "type", "is %s: this is not a conf of multus", short(m.Value))
 		return false
@@ -138,13 +138,13 @@ func (l *linter) isOurs(top rawjson.Object) bool {
 	return true
 }
 
-// isMultus reports whether a type means this multus: by its usual name, or by
-// the name of a link to it, or of a copy of this program.
-func (l *linter) isMultus(kind string) bool {
+// IsMultus reports whether a type means this multus: by its usual name, or, in
+// the directories of path, by the name of a link to it, or of a copy of this program.
+func IsMultus(kind string, path []string) bool {
 	if kind == "multus" {
 		return true
 	}
-	file, err := find(kind, l.path)
+	file, err := find(kind, path)
 	if err != nil {
 		return false
 	}
@@ -153,7 +153,7 @@ func (l *linter) isMultus(kind string) bool {
 		return false
 	}
 	const self = "/proc/self/exe"
-	installed, _ := find("multus", l.path) // "" is no file
+	installed, _ := find("multus", path) // "" is no file
 	for _, other := range []string{installed, self} {
 		if otherInfo, err := os.Stat(other); err == nil && os.SameFile(info, otherInfo) {
 			return true

@@ -124,7 +124,7 @@ func TestCheckKnowsItsCopies(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "multus-cni"), test.text, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if got := (&linter{path: []string{dir}}).isMultus("multus-cni"); got != test.want {
+		if got := IsMultus("multus-cni", []string{dir}); got != test.want {
 			t.Errorf("a file of %d bytes: got that it is multus: %t, want %t", len(test.text), got, test.want)
 		}
 	}

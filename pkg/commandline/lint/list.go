@@ -37,7 +37,7 @@ func (l *linter) fromList(top rawjson.Object) (own rawjson.Object, pos int) {
 		switch kind := plugin.Get("type"); {
 		case kind == nil:
 			l.fault(m.Pos, "plugins", `has no "type" at index %d: name the plugin's binary`, i)
-		case !l.isMultus(kind.String()):
+		case !IsMultus(kind.String(), l.path):
 			u := &unit{delegate: -1, kind: kind.String(), pos: kind.Pos, field: "type", version: inherited.Get("cniVersion").String(), object: plugin}
 			l.portmap(u)
 			if l.path != nil {
