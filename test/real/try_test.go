@@ -145,6 +145,13 @@ func TestTryReportsWhatIsWrong(t *testing.T) {
 			t.Errorf("the gateway is %q, problems %q, left %q, want silent and none", got, found.Problems, found.Left)
 		}
 		n.nothingTried(t, before)
+
+		// The DEL fails too. It leaves the record for the next one, which never comes.
+		found = n.mustTry(t, n.try(t, conf("1.0.0", primary(`{"type": "vlan", "master": "lo", "vlanId": "100", `+hostLocal(1)+`}`))), 1)
+		if len(found.Problems) != 3 || !strings.Contains(found.Problems[2], "this try has removed it") || len(found.Left) > 0 {
+			t.Errorf("problems %q, left %q, want those of ADD and DEL, that the record is removed, and none", found.Problems, found.Left)
+		}
+		n.nothingTried(t, before)
 	})
 }
 

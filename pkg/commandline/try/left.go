@@ -166,6 +166,8 @@ func (t *trial) forget(ctx context.Context) error {
 			}
 			if done.Err != nil {
 				t.left("record %s: %v", e.Path, done.Err)
+			} else {
+				t.problem("the DEL left a record, and this try has removed it, as multus forget does")
 			}
 		}
 	}
