@@ -43,6 +43,11 @@ func TestManPageHasEveryCommandAndFlag(t *testing.T) {
 			checkFlags(t, page.name, c, regexp.MustCompile(`\\-[a-z-]+`).FindAllString(flags, -1), `\-`)
 		}
 	}
+	for _, state := range states() {
+		if state != isAttached && !strings.Contains(described["list"], "\n.It "+state+"\n") {
+			t.Errorf("multus.8 does not describe the state %s", state)
+		}
+	}
 }
 
 // The completions are written by hand too.
