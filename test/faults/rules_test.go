@@ -143,8 +143,8 @@ func netnsDeleted(c cell, w *want) {
 	}
 }
 
-// unlinked: an interface that held the pod's default route is missed at once,
-// and in any case by the next who looks for it.
+// unlinked: that the primary's interface is gone shows when its default route is
+// put back, after the last delegate, or in a CHECK.
 func unlinked(c cell, w *want) {
 	victim := c.victim()
 	isThere := c.verb != "ADD" || c.faulty > 0
@@ -158,7 +158,7 @@ func unlinked(c cell, w *want) {
 	w.owner = nobody
 	switch c.verb {
 	case "ADD":
-		c.fail(w, c.faulty, 999)
+		c.fail(w, last, 999)
 		w.msg = "default route"
 	case "CHECK":
 		w.code, w.msg = 999, "default route"
