@@ -154,7 +154,7 @@ red() {
     spoil 's/"masterplugin": true/"masterplugin": false/'
     stopped_by 'masterplugin'
     spoil 's/"lan0"/"ens4"/'
-    stopped_by 'is no link of this node'
+    stopped_by '"master" "ens4"'
     spoil 's/"name": "cbr0"/"name": "demo"/'
     stopped_by 'IPAM plugins keep addresses by that name'
     pod meanwhile
