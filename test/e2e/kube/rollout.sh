@@ -79,7 +79,7 @@ arrives() {
     apply
     # No waiting: this is what the rollout has waited for.
     cmp -s "$cluster/00-multus.conf" $roll_conf || fail "rolled out, and the conf is not that of the ConfigMap: $(cat $roll_conf)"
-    cmp -s "/proc/$(busybox pidof multus)/exe" $installed || fail 'rolled out, and the binary on the node is not that of the image'
+    of_image || fail 'rolled out, and the binary on the node is not that of the image'
     kubectl wait --for=condition=Ready node/node1 --timeout="$limit" >/dev/null || fail 'the node stays without a network'
     pod first
     ready first
@@ -87,12 +87,24 @@ arrives() {
     one_default first
     proved "kubectl apply -k on a node without a network: binary and conf arrive, a pod gets lo, eth0, net0, net1"
     rm $installed
-    await 30 'the binary to come back' cmp -s "/proc/$(busybox pidof multus)/exe" $installed || fail 'the binary stays away'
+    await 30 'the binary to come back' of_image || fail 'the binary stays away'
     proved 'a binary that is removed by hand is put back'
     drop first
     withdraw
     $installed uninstall >/run/said 2>&1 || fail "uninstall: $(cat /run/said)"
     nothing_left 'after the first rollout'
+}
+
+# of_image: the binary on the node is that of the pod of the DaemonSet. Its probe,
+# and the runtime, run others of that name.
+of_image() {
+    for p in $(busybox pidof multus); do
+        if tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q '^/multus install '; then
+            cmp -s "/proc/$p/exe" $installed
+            return
+        fi
+    done
+    return 1
 }
 
 # upgrade rolls out another image, then another conf, while pods come and go.
