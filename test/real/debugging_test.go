@@ -106,8 +106,8 @@ func (n *node) follow(t *testing.T, page string, steps map[string][]step) {
 		for i, block := range blocks {
 			block = strings.TrimLeft(block, " ")
 			var got string
-			if make := steps[title][i]; make != nil {
-				got = make(t, n, block)
+			if prepare := steps[title][i]; prepare != nil {
+				got = prepare(t, n, block)
 			}
 			switch {
 			case got == "" && strings.HasPrefix(block, "$ "):
@@ -147,8 +147,13 @@ func (n *node) session(t *testing.T, block string) string {
 func printedAs(got, block string) bool {
 	same := func(text string) string {
 		for _, r := range [][2]string{
-			{`\b10\.\d+\.\d+\.\d+`, "IP"}, {`\b\d+(s|m\d+s)\b`, "AGE"}, {`"time":"[^"]*"`, "TIME"}, {`"ms":[\d.]+`, "MS"},
-			{`(?m)^( +root +)\d+`, "${1}PID"}, {`(multus: )\S+( in place of)`, "${1}VERSION$2"}, {`\s+`, ""},
+			{`\b10\.\d+\.\d+\.\d+`, "IP"},
+			{`\b\d+(s|m\d+s)\b`, "AGE"},
+			{`"time":"[^"]*"`, "TIME"},
+			{`"ms":[\d.]+`, "MS"},
+			{`(?m)^( +root +)\d+`, "${1}PID"},
+			{`(multus: )\S+( in place of)`, "${1}VERSION$2"},
+			{`\s+`, ""},
 		} {
 			text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
 		}
