@@ -6,7 +6,7 @@
 //
 // Most commands read confs and records, or put files in place. Attaching pods
 // is for the runtime alone: try attaches a network namespace of its own, and
-// forget detaches what no runtime detaches any more.
+// forget detaches pods that the runtime no longer knows.
 package commandline
 
 import (

@@ -20,7 +20,7 @@
 // When the process is killed, the first byte is free at once, and the plugin's
 // byte when the last of the plugin's processes has ended. When a plugin ends
 // as it should, its byte is unlocked: a process that the plugin leaves behind
-// on purpose has the file open, but delays nobody.
+// on purpose has the file open, but does not delay the next holder.
 //
 // # Limitations
 //

@@ -4,10 +4,10 @@
 //go:build linux
 
 // Package netns identifies the network namespace of a pod and talks to the
-// kernel about it through netlink sockets that were opened in there.
+// kernel about it through netlink sockets that were opened inside it.
 //
 // A thread enters the namespace only to open a socket. The package does nothing
-// else in there: it cannot, for example, write to the pod's /proc/sys.
+// else inside it: it cannot, for example, write to the pod's /proc/sys.
 package netns
 
 import (

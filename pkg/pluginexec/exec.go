@@ -6,7 +6,7 @@
 // Package pluginexec runs the binaries of CNI plugins.
 //
 // It differs from invoke.RawExec of the CNI library in three ways. A process
-// that a plugin leaves behind with stdout and stderr open delays nobody.
+// that a plugin leaves behind with stdout and stderr open does not delay ExecPlugin.
 // A plugin runs in a process group of its own, so that a cancelled context
 // reaches what the plugin has started too. And nothing is copied by
 // goroutines: a plugin and its pipes are served by the thread that calls.

@@ -22,7 +22,7 @@ var (
 )
 
 // DamagedError is returned for a record that exists and cannot be read: it is
-// torn, or others can write to it.
+// incomplete or no record, or others can write to it.
 type DamagedError struct {
 	Path string
 	Err  error

@@ -29,7 +29,7 @@
 //
 // Nothing is synced to disk. A record matters as long as the pod's network
 // namespace exists, and that does not survive a power cut. After a power cut a
-// record may be torn: Load returns a *DamagedError.
+// record may be incomplete: Load returns a *DamagedError.
 package record
 
 import (
