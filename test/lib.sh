@@ -63,6 +63,7 @@ missing() {
 package_of() {
     case $1 in
         dpkg-deb) echo dpkg ;;
+        fuser) echo psmisc ;;
         ip) echo iproute2 ;;
         iptables | iptables-save | ip6tables-save) echo iptables ;;
         nft) echo nftables ;;
