@@ -94,45 +94,51 @@ func (p *pod) settle(t *testing.T) {
 	p.inside(t, func() error { settle(t); return nil })
 }
 
-// ping sends an ICMP echo from where it is called and waits for the answer,
-// sending again while there is none.
+// ping sends ICMP echoes from where it is called until one is answered.
 func ping(address string) error {
-	target := net.ParseIP(address)
+	var err error
+	for range 120 { // a minute: a busy machine may take its time
+		if err = echo(net.ParseIP(address), 500*time.Millisecond); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("ping %s: %w", address, err)
+}
+
+// echo sends an ICMP echo and waits for the answer. The kernel chooses the
+// source's address when the socket is connected, and an address that is
+// tentative at that moment is none: so each echo has a socket of its own.
+func echo(target net.IP, patience time.Duration) error {
 	network, request, answer := "ip4:icmp", byte(8), byte(0)
 	if target.To4() == nil {
 		network, request, answer = "ip6:ipv6-icmp", 128, 129
 	}
 	conn, err := net.DialIP(network, nil, &net.IPAddr{IP: target})
 	if err != nil {
-		return fmt.Errorf("ping %s: %w", address, err)
+		return err
 	}
 	defer conn.Close()
 	message := append([]byte{request, 0, 0, 0, 'm', 'u', 0, 1}, "multus"...)
 	if request == 8 { // for ICMPv6 the kernel does it
 		binary.BigEndian.PutUint16(message[2:], checksum(message))
 	}
+	if _, err := conn.Write(message); err != nil {
+		return err
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
 	received := make([]byte, 1500)
-	for range 120 { // a minute: a busy machine may take its time
-		if _, err = conn.Write(message); err != nil {
-			err = fmt.Errorf("ping %s: %w", address, err)
-			time.Sleep(100 * time.Millisecond)
-			continue
+	for {
+		size, _, err := conn.ReadFrom(received) // not Read: that leaves IPv4's header
+		if err != nil {
+			return fmt.Errorf("no answer: %w", err)
 		}
-		if err = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
-			return err
-		}
-		for {
-			var size int
-			if size, _, err = conn.ReadFrom(received); err != nil { // not Read: that leaves IPv4's header
-				err = fmt.Errorf("ping %s: no answer: %w", address, err)
-				break
-			}
-			if size >= 8 && received[0] == answer && string(received[4:8]) == string(message[4:8]) {
-				return nil
-			}
+		if size >= 8 && received[0] == answer && string(received[4:8]) == string(message[4:8]) {
+			return nil
 		}
 	}
-	return err
 }
 
 func checksum(message []byte) uint16 {

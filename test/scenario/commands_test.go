@@ -38,12 +38,15 @@ func commands() map[string]command {
 		"netns":    plain(1, 2, cmdNetns),
 		"plugins":  plain(1, 9, func(ts *testscript.TestScript, args []string) { ts.Check(state(ts).Install(args)) }),
 		"await":    on(func(s *scenario, name string) error { return s.Await(name) }),
-		"release":  on(func(s *scenario, name string) error { return s.Release(name) }),
-		"stuck":    plain(0, 0, cmdStuck),
-		"signal":   plain(1, 1, cmdSignal),
-		"busy":     plain(1, 1, cmdBusy),
-		"idle":     plain(1, 1, cmdIdle),
-		"calls":    listing(func(s *scenario) ([]string, error) { return s.NewCalls() }),
+		"await-text": plain(2, 2, func(ts *testscript.TestScript, args []string) {
+			ts.Check(sandbox.WaitFor(args[0]+" to say: "+args[1], func() bool { return strings.Contains(ts.ReadFile(args[0]), args[1]) }))
+		}),
+		"release": on(func(s *scenario, name string) error { return s.Release(name) }),
+		"stuck":   plain(0, 0, cmdStuck),
+		"signal":  plain(1, 1, cmdSignal),
+		"busy":    plain(1, 1, cmdBusy),
+		"idle":    plain(1, 1, cmdIdle),
+		"calls":   listing(func(s *scenario) ([]string, error) { return s.NewCalls() }),
 		"calls-in-any-order": listing(func(s *scenario) ([]string, error) {
 			lines, err := s.NewCalls()
 			slices.Sort(lines)

@@ -60,6 +60,8 @@
 //	            and flannel@0.4.0.
 //	await NAME, release NAME
 //	            waits for a process that is held, and lets it go.
+//	await-text FILE TEXT
+//	            waits until the file has that text.
 //	stuck       what was last started in the background calls nobody, and does
 //	            not end.
 //	signal NAME sends that signal to what runs in the background.
