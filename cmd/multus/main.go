@@ -9,6 +9,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -49,12 +50,17 @@ func growStack(n int) byte {
 }
 
 // serve handles the call of a runtime and returns the exit code.
+//
+// An ADD stays on the process's first thread, which waiting for signals would
+// make it leave. Whoever reaps a process whose other threads have looked into
+// /proc/thread-self spins in the kernel until the last of them is gone: on a
+// busy node several milliseconds of the runtime's CPU.
 func serve() int {
-	ctx, stop := context.Background(), func() {}
+	ctx := context.Background()
 	if os.Getenv("CNI_COMMAND") == "ADD" {
-		ctx, stop = signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+		runtime.LockOSThread()
+		ctx, _ = signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT) // until the process ends
 	}
-	defer stop()
 	m := &multus.Multus{Env: os.Environ(), Stdout: survivor(os.Stdout), Stderr: survivor(os.Stderr)}
 	return m.Serve(ctx, "multus "+version+": a CNI meta-plugin that gives a pod several network interfaces by calling other CNI plugins.\n"+
 		"Container runtimes run it with CNI_COMMAND set. For people: multus help")

@@ -40,7 +40,7 @@ func (c *call) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := identity(r).Check(p.path); err != nil {
+	if err := identity(r).Compare(p.netns.Identity); err != nil {
 		return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s is not the network namespace that the pod was attached in: %w", p.path, err)
 	}
 	targets, err := targetsOf(r)

@@ -41,9 +41,11 @@ func (c *call) gc(ctx context.Context) error {
 		return ioError(err)
 	}
 	collectErr := c.collectAll(ctx, found.garbage)
-	// That may have taken minutes, in which pods were attached to other networks.
-	if found, err = c.examine(store, delegates); err != nil {
-		return cnierror.Join(collectErr, ioError(err))
+	if len(found.garbage) > 0 {
+		// That may have taken minutes, in which pods were attached to other networks.
+		if found, err = c.examine(store, delegates); err != nil {
+			return cnierror.Join(collectErr, ioError(err))
+		}
 	}
 	if found.unreadable != nil {
 		// What it has in use is not known, and a delegate takes everything that

@@ -53,14 +53,19 @@ func (c *call) openPodToDelete(path string, r *record.Record) *pod {
 	if own, err := netns.IsOwn(path); err == nil && own && !c.ownNetnsAllowed() {
 		return gone // plugins would refuse it, or take the node's interfaces
 	}
-	if r != nil && r.NetnsID != "" && netns.IsGone(identity(r).Check(path)) {
-		return gone
-	}
 	ns, err := netns.Open(path, true)
+	p := &pod{path: path, netns: ns} // netns is nil if it cannot be entered
+	switch {
+	case r != nil && err == nil:
+		err = identity(r).Compare(ns.Identity)
+	case r != nil:
+		err = identity(r).Check(path)
+	}
 	if netns.IsGone(err) {
+		p.close()
 		return gone
 	}
-	return &pod{path: path, netns: ns} // netns is nil if it cannot be entered
+	return p
 }
 
 // identity returns the identity of the network namespace in a record.

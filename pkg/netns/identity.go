@@ -56,13 +56,24 @@ func Identify(path string) (Identity, error) {
 	return n.Identity, nil
 }
 
-// Check returns nil when path leads to the network namespace of this identity.
-// It returns ErrRebooted, ErrNotExist or ErrReplaced when it does not, and any
-// other error when that is unknown. An empty field, as in records of 2017,
-// matches everything.
-//
-// Where one side has no cookie, because the kernel has none or the caller may
-// not enter the namespace, device and inode decide.
+// Compare returns nil when now is the same network namespace as id, and
+// ErrRebooted or ErrReplaced when it is not. An empty field of id, as in records
+// of 2017, matches everything. Where one side has no cookie, because the kernel
+// has none or the caller may not enter the namespace, device and inode decide.
+func (id Identity) Compare(now Identity) error {
+	switch {
+	case id.Boot != "" && id.Boot != now.Boot:
+		return ErrRebooted
+	case id.Namespace == "", id.Namespace == now.Namespace,
+		strings.HasPrefix(id.Namespace, now.Namespace+":"), strings.HasPrefix(now.Namespace, id.Namespace+":"):
+		return nil
+	}
+	return ErrReplaced
+}
+
+// Check compares id with the network namespace at path. It returns ErrRebooted,
+// ErrNotExist or ErrReplaced when that is another one, and any other error when
+// this is unknown.
 func (id Identity) Check(path string) error {
 	if id.Boot != "" {
 		boot, err := bootID()
@@ -77,21 +88,18 @@ func (id Identity) Check(path string) error {
 	if err != nil {
 		return err
 	}
-	if id.Namespace == "" || id.Namespace == inode {
-		return nil
+	now := Identity{id.Boot, inode}
+	if strings.HasPrefix(id.Namespace, inode+":") {
+		now, err = Identify(path)
+		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if !strings.HasPrefix(id.Namespace, inode+":") {
-		return fmt.Errorf("%w at %s", ErrReplaced, path)
-	}
-	now, err := Identify(path)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if now.Namespace != id.Namespace && now.Namespace != inode {
-		return fmt.Errorf("%w at %s", ErrReplaced, path)
+	if err := id.Compare(now); err != nil {
+		return fmt.Errorf("%w at %s", err, path)
 	}
 	return nil
 }
@@ -135,5 +143,9 @@ func inodeAt(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("stat %s: %w", path, err)
 	}
-	return fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
+	return inodeOf(&st), nil
 }
+
+// inodeOf returns the "DEVICE:INODE" of a file, which distinguishes it from all
+// others that exist.
+func inodeOf(st *unix.Stat_t) string { return fmt.Sprintf("%d:%d", st.Dev, st.Ino) }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
 
 	"github.com/containernetworking/plugins/pkg/netlinksafe"
@@ -68,9 +69,11 @@ func open(path string) (ns.NetNS, error) {
 }
 
 func (n *Netns) connect(allowOwn bool) (err error) {
-	if n.inode, err = inodeAt(fmt.Sprintf("/proc/self/fd/%d", n.file.Fd())); err != nil {
-		return err
+	var st unix.Stat_t
+	if err := unix.Fstat(int(n.file.Fd()), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
 	}
+	n.inode = inodeOf(&st)
 	home, err := inodeAt(own)
 	if err != nil {
 		return err

@@ -239,6 +239,31 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+func TestCompare(t *testing.T) {
+	now := Identity{"boot", "4:1:5"}
+	tests := []struct {
+		name    string
+		id, now Identity
+		want    error
+	}{
+		{"the same", now, now, nil},
+		{"another boot", Identity{"other", "4:1:5"}, now, ErrRebooted},
+		{"another cookie", Identity{"boot", "4:1:55"}, now, ErrReplaced},
+		{"another inode", Identity{"boot", "4:11"}, now, ErrReplaced},
+		{"recorded without a cookie", Identity{"boot", "4:1"}, now, nil},
+		{"no cookie to be had now", now, Identity{"boot", "4:1"}, nil},
+		{"no boot recorded", Identity{"", "4:1:5"}, now, nil},
+		{"no namespace recorded", Identity{"boot", ""}, now, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.id.Compare(tt.now); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+				t.Errorf("got error %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
 // A caller that may not enter the namespace cannot read its cookie: device and
 // inode decide then.
 func TestCheckWithoutPrivileges(t *testing.T) {
