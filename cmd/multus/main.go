@@ -51,10 +51,10 @@ func growStack(n int) byte {
 
 // serve handles the call of a runtime and returns the exit code.
 //
-// An ADD stays on the process's first thread, which waiting for signals would
-// make it leave. Whoever reaps a process whose other threads have looked into
-// /proc/thread-self spins in the kernel until the last of them is gone: on a
-// busy node several milliseconds of the runtime's CPU.
+// An ADD stays on the process's first thread; waiting for signals would move it
+// to another. When another thread has opened /proc/thread-self, as netns and
+// skel do, whoever reaps the process spins in the kernel until that thread is
+// gone: several milliseconds of the runtime's CPU on a busy node.
 func serve() int {
 	ctx := context.Background()
 	if os.Getenv("CNI_COMMAND") == "ADD" {

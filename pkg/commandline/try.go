@@ -119,10 +119,10 @@ func writeEnd(text *strings.Builder, r *try.Report) {
 		return
 	}
 	if len(r.New) > 0 {
-		fmt.Fprintf(text, "new links of the node, for all pods or of another one: %s\n", cnierror.OneLine(strings.Join(r.New, ", ")))
+		fmt.Fprintf(text, "new interfaces on the node, shared or of another pod: %s\n", cnierror.OneLine(strings.Join(r.New, ", ")))
 	}
 	if len(r.Gone) > 0 {
-		fmt.Fprintf(text, "gone from the node, not given back or of another pod: %s\n", cnierror.OneLine(strings.Join(r.Gone, ", ")))
+		fmt.Fprintf(text, "no longer on the node, not returned or in another pod: %s\n", cnierror.OneLine(strings.Join(r.Gone, ", ")))
 	}
 	for _, what := range r.Left {
 		fmt.Fprintf(text, "left: %s\n", what)

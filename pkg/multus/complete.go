@@ -39,7 +39,7 @@ func (a *attachment) complete(r *record.Record, results []*delegate.Result, p *p
 		d := &r.Delegates[i]
 		d.InterfaceSeen = slices.Contains(present, d.IfName)
 		if !d.InterfaceSeen {
-			a.warn("delegate %d %q succeeded without making an interface %s", d.Index, d.Plugins[0].Type, d.IfName)
+			a.warn("delegate %d %q succeeded but created no interface %s", d.Index, d.Plugins[0].Type, d.IfName)
 		}
 		if d.Primary || results[i] == nil {
 			continue

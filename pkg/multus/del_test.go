@@ -183,7 +183,7 @@ func TestSecondTry(t *testing.T) {
 				return "{}", nil
 			}
 			a := n.add(n.conf(both))
-			if test.made == strings.Contains(a.stderr, "without making an interface net0") {
+			if test.made == strings.Contains(a.stderr, "created no interface net0") {
 				t.Errorf("stderr: %s", a.stderr)
 			}
 			_, _ = n.work(request{verb: "DEL", ifname: "net0", netns: n.netns})

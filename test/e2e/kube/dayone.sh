@@ -50,7 +50,7 @@ first_three() {
     grep -q 'not installed\|not in /opt/cni/bin' /run/said || fail "validate does not warn that multus is not installed: $(cat /run/said)"
     readme_command 3
     # Here cni0 is not new, as it is where no pod has run yet.
-    readme_text 'container multus-try-' | grep -v '^new links of the node' >/run/text
+    readme_text 'container multus-try-' | grep -v '^new interfaces on the node' >/run/text
     shape </run/text >/run/try.want
     [ -s /run/try.want ] || fail 'README.md does not show what try prints'
     shape </run/said >/run/try.have
