@@ -157,12 +157,12 @@ progress_line() {
                 what = order[i]
                 failed += failures[what]
                 if (done[what] >= total[what]) continue
-                line = line sprintf(" %s %d of %d,", what, done[what], total[what])
+                line = line " " what (total[what] > 1 ? sprintf(" %d of %d", done[what], total[what]) : "") ","
                 rest = done[what] ? (now - since[what]) * (total[what] - done[what]) / done[what] : 0
                 if (rest > left) left = rest
             }
             if (count == 0) exit
-            printf "%s:%s %d failed, %d:%02d min", me, line, failed, (now - began) / 60, (now - began) % 60
+            printf "%s:%s %d failed, %d:%02d", me, line, failed, (now - began) / 60, (now - began) % 60
             if (left > 0) printf ", about %d:%02d left", left / 60, left % 60
             print ""
         }' "$PROGRESS"
