@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -41,6 +42,7 @@ type killing struct {
 	landed     int         // kills that came before the operation had ended
 	interfaces map[int]int // how often the pod had how many at that instant
 	ownerless  int         // leases, see hostLocalKilled
+	unnamed    int         // devices, see tapKilled
 }
 
 // campaign runs its part of the kills on each node, from a seed, and says how
@@ -81,8 +83,8 @@ func (k *killing) summary(t *testing.T, start time.Time) {
 	if k.strikes == nil { // something failed before
 		return
 	}
-	t.Logf("%s killed %d times, seed %d, in %v: %d kills landed, at %d of %d system calls; interfaces in the pod then, and how often: %v; ownerless leases of a killed host-local: %d; failed: %v",
-		k.verb, k.strikes.given, k.seed, time.Since(start).Round(time.Second), k.landed, k.strikes.used(), len(k.strikes.calls), k.interfaces, k.ownerless, t.Failed())
+	t.Logf("%s killed %d times, seed %d, in %v: %d kills landed, at %d of %d system calls; interfaces in the pod then, and how often: %v; ownerless leases of a killed host-local: %d; unnamed devices of a killed tap: %d; failed: %v",
+		k.verb, k.strikes.given, k.seed, time.Since(start).Round(time.Second), k.landed, k.strikes.used(), len(k.strikes.calls), k.interfaces, k.ownerless, k.unnamed, t.Failed())
 }
 
 // fromEnv returns the number that a variable holds.
@@ -226,8 +228,18 @@ func (k *killing) strike(t *testing.T, cmd *exec.Cmd, s strike) (end func()) {
 // owner into, when it was killed itself. Nobody can tell whose it is.
 var hostLocalKilled = regexp.MustCompile(`^\+ file (/var/lib/cni/networks/[^/]+/[0-9.]+)$`)
 
+// tapKilled is a device that tap has made and not yet given its name, when the
+// signal to multus killed it. No DEL can find it; it ends with the pod.
+var tapKilled = regexp.MustCompile(`^veth[0-9a-f]{8}$`)
+
 func (k *killing) nothingLeft(t *testing.T, p *pod, s strike) {
 	t.Helper()
+	if _, err := os.Stat(p.netns); err == nil && s.how == withTerm && s.victim == victimMultus {
+		for _, name := range slices.DeleteFunc(p.links(t), func(name string) bool { return !tapKilled.MatchString(name) }) {
+			k.unnamed++
+			k.node.ip(t, "-n "+filepath.Base(p.netns)+" link del "+name)
+		}
+	}
 	for _, line := range k.node.leftovers(t, k.before) {
 		if lease := hostLocalKilled.FindStringSubmatch(line); lease != nil && s.victim == victimIPAM {
 			if owner, err := os.ReadFile(lease[1]); err == nil && len(bytes.TrimSpace(owner)) == 0 {
