@@ -140,7 +140,10 @@ func DeleteLink(path, ifname string) error {
 	if err != nil || link == nil {
 		return err
 	}
-	return h.LinkDel(link)
+	if err := h.LinkDel(link); !errors.Is(err, unix.ENODEV) { // else somebody else was faster
+		return err
+	}
+	return nil
 }
 
 // Empty removes all interfaces of a pod but lo.
