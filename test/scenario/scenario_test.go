@@ -6,6 +6,8 @@ package scenario
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -48,7 +50,12 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Values[stateKey{}] = &scenario{s, map[string]*os.File{}}
-	env.Defer(s.ReleaseAll)
+	env.Defer(func() {
+		s.ReleaseAll()
+		if log, _ := s.Log(); slices.ContainsFunc(log, func(line string) bool { return strings.HasPrefix(line, "never released") }) {
+			env.T().Fatal("a delegate waited until it gave up:", log)
+		}
+	})
 	env.Setenv("FAKE", s.Dir)
 	env.Setenv("MULTUS", os.Getenv("MULTUS"))
 	env.Setenv("CNI_CONTAINERID", "c1")
