@@ -55,7 +55,7 @@ func (b *bench) shape() error {
 	programs := []string{b.multus, filepath.Join(b.bin, "like2017")}
 	shapes := make([][]shape, len(programs))
 	var empties, spawns []float64
-	for range b.rounds {
+	for range rounds("parts of a call", b.rounds) {
 		empty, err := b.run(b.starts(filepath.Join(b.bin, "floor")))
 		if err != nil {
 			return err
