@@ -20,7 +20,7 @@ const pageWidth = 120
 // no line is too long to be read.
 func TestPages(t *testing.T) {
 	var pages []string
-	for _, pattern := range []string{"*.md", ".github/*.md", "doc/*.md", "doc/kubernetes/*.md", "test/*.md", "test/e2e/*.md"} {
+	for _, pattern := range []string{"*.md", ".github/*.md", "doc/*.md", "doc/kubernetes/*.md", "test/*.md", "test/e2e/*.md", "test/e2e/*/*.md"} {
 		found, err := filepath.Glob(filepath.Join("..", "..", pattern))
 		if err != nil {
 			t.Fatal(err)
