@@ -50,6 +50,51 @@ func TestManPageHasEveryCommandAndFlag(t *testing.T) {
 	}
 }
 
+// What the pages tell people to type exists: the command, and its flags.
+func TestPagesHaveExistingCommandsAndFlags(t *testing.T) {
+	known := map[string][]string{}
+	for _, c := range commands() {
+		known[c.name] = flagNames(c)
+	}
+	pages := []string{"../../README.md", "../../doc/multus.8"}
+	for _, pattern := range []string{"../../doc/*.md", "../../doc/kubernetes/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	// At the start of a code span, or of a line of code or roff.
+	typed := regexp.MustCompile("(?m)(?:`|^\\.Dl |^ *[$#]? *)(?:/opt/cni/)?(?:bin/)?multus ([a-z]+)([^`|;\n]*)")
+	seen := map[string]bool{}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range typed.FindAllStringSubmatch(strings.ReplaceAll(string(text), `\-`, "-"), -1) {
+			name, flags := m[1], regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(m[2], -1)
+			if known[name] == nil && len(flags) == 0 && !strings.HasPrefix(m[0], "`") {
+				continue // prose, where a line begins with the name of the program
+			}
+			if _, exists := known[name]; !exists {
+				t.Errorf("%s: there is no command %q", page, strings.TrimSpace(m[0]))
+			}
+			for _, flag := range flags {
+				if !slices.Contains(known[name], flag[1]) {
+					t.Errorf("%s: %q: there is no flag --%s", page, strings.TrimSpace(m[0]), flag[1])
+				}
+			}
+			seen[name] = true
+		}
+	}
+	for name := range known {
+		if !seen[name] {
+			t.Errorf("no page has the command %s", name)
+		}
+	}
+}
+
 // The completions are written by hand too.
 func TestCompletionHasEveryCommandAndFlag(t *testing.T) {
 	var names []string
