@@ -108,6 +108,13 @@ func TestDelWithoutRecord(t *testing.T) {
 			del: []string{"DEL z net1", "DEL y eth0", "DEL x net0"},
 		},
 		{
+			name: "of 2017, and the netns was unmounted", before: func(n *node) {
+				n.write("c1", `[{"type":"x"},{"type":"y","masterplugin":true},{"type":"z"}]`)
+				n.must(errors.Join(os.Remove(n.netns), os.WriteFile(n.netns, nil, 0o600)))
+			},
+			del: []string{"DEL z net1 -", "DEL y eth0 -", "DEL x net0 -"},
+		},
+		{
 			name: "of 2017, damaged", before: func(n *node) { n.write("c1", `[{"type":"x"}]`) },
 			del: []string{"DEL p eth0", "DEL a net0"}, left: "c1.damaged",
 		},

@@ -56,9 +56,10 @@ func (c *call) openPodToDelete(path string, r *record.Record) *pod {
 	ns, err := netns.Open(path, true)
 	p := &pod{path: path, netns: ns} // netns is nil if it cannot be entered
 	switch {
-	case r != nil && err == nil:
+	case r == nil || netns.IsGone(err):
+	case err == nil:
 		err = identity(r).Compare(ns.Identity)
-	case r != nil:
+	default:
 		err = identity(r).Check(path)
 	}
 	if netns.IsGone(err) {
