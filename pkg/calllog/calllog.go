@@ -5,9 +5,10 @@
 // delegate that it runs, to a file that many processes share.
 //
 // The log is for troubleshooting. It is not an audit trail: when it cannot be
-// written, that is reported once, and the call goes on. The package never waits
-// for another process. The log never holds a delegate's configuration, nor
-// anything of CNI_ARGS but the pod's name: both can hold secrets.
+// opened, that is reported and the call goes on; failed writes are ignored. The
+// package never waits for another process. The log never holds a delegate's
+// configuration, nor anything of CNI_ARGS but the pod's name: both can hold
+// secrets.
 package calllog
 
 import (

@@ -10,14 +10,15 @@ package cniargs
 
 import "strings"
 
-// Pod names a pod of Kubernetes. `multus list --json` shows it in this form.
+// Pod is the name of a Kubernetes pod. `multus list --json` shows it in this
+// form.
 type Pod struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 }
 
-// PodOf returns the pod that a runtime of Kubernetes names in CNI_ARGS, nil
-// where it names none.
+// PodOf returns the pod that a Kubernetes runtime names in CNI_ARGS, or nil if
+// there is none.
 func PodOf(args string) *Pod {
 	var p Pod
 	for _, pair := range strings.Split(args, ";") {
@@ -34,8 +35,8 @@ func PodOf(args string) *Pod {
 	return &p
 }
 
-// String returns "default/web-0", only the name where there is no namespace,
-// and "" for no pod.
+// String returns namespace and name, as in "default/web-0"; only the name if
+// there is no namespace; and "" for a nil Pod.
 func (p *Pod) String() string {
 	switch {
 	case p == nil:

@@ -44,8 +44,8 @@ func (e *cniError) As(target any) bool {
 
 func (e *cniError) Unwrap() []error { return e.causes }
 
-// New makes an error with a code of the CNI spec. An error that is formatted
-// with %w can be found in it.
+// New makes an error with a code of the CNI spec. errors.Is and errors.As find
+// an error that is formatted with %w.
 func New(code uint, format string, args ...any) error {
 	return WithCode(code, fmt.Errorf(format, args...))
 }
@@ -93,9 +93,8 @@ func WithDetails(err error, details ...string) error {
 	return &cniError{e, []error{err}}
 }
 
-// Join makes one error of several: the code of the first, the messages and
-// the details of all. Nil errors are left out; it returns nil when no other
-// is left.
+// Join makes one error of several: the code of the first, the messages and the
+// details of all. Nil errors are left out; if all are nil, Join returns nil.
 func Join(errs ...error) error {
 	var joined *cniError
 	for _, err := range errs {

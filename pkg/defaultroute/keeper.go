@@ -3,16 +3,16 @@
 
 //go:build linux
 
-// Package defaultroute decides through which interface of an attachment the
-// pod's default route leads, IPv4 and IPv6 each: the primary's, or that of the
-// first secondary that installed one when the primary installed none.
+// Package defaultroute decides which interface of an attachment carries the
+// pod's default route, separately for IPv4 and IPv6: the primary's or, if the
+// primary installed none, that of the first secondary that installed one.
 //
 // Each delegate runs while the pod has no default routes of the other
 // delegates, so that one that adds its own exclusively does not fail. At the
 // end the owner's routes are put back as they were. The package handles only
-// the main table, and only routes through interfaces of the attachment: it
-// treats a default route that a delegate adds through any other interface as
-// one of another network.
+// the main table, and only routes through interfaces of the attachment or
+// through none (such as blackhole): it treats a default route through any other
+// interface as one of another network.
 package defaultroute
 
 import (
@@ -34,9 +34,9 @@ type Keeper struct {
 	others []route
 }
 
-// New must be called before the first delegate runs. The Keeper leaves the
-// routes alone that exist by then, except those through the interface ifname:
-// in a chain, an earlier plugin has made that interface and its routes, which
+// New must be called before the first delegate runs. The Keeper leaves alone
+// the routes that already exist, except those through the interface ifname: in
+// a chain, an earlier plugin has made that interface and its routes, which
 // count as the primary's. primary is the index of that delegate.
 func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 	k := &Keeper{table: table{nl}, primary: primary, links: map[string]int{ifname: primary}}
@@ -50,8 +50,8 @@ func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 }
 
 // Before prepares the pod for a delegate, given by its index. It removes the
-// routes of all other delegates, and puts back those of this one, which can
-// only be the primary of a chain.
+// routes of all other delegates and puts back those of this one. (Only the
+// primary of a chain has routes before it runs.)
 func (k *Keeper) Before(delegate int) error {
 	if _, err := k.replacements(); err != nil {
 		return err
@@ -112,8 +112,8 @@ func (k *Keeper) Owners() map[string]int {
 }
 
 // Interfaces returns the names of the interfaces through which the default
-// routes lead, by "ipv4" and "ipv6". A default route that leads nowhere has no
-// entry.
+// routes lead, by "ipv4" and "ipv6". A default route without an interface, such
+// as blackhole, has no entry.
 func (k *Keeper) Interfaces() map[string]string {
 	interfaces := make(map[string]string, 2)
 	owners := k.Owners()

@@ -16,7 +16,7 @@ import (
 type Netlink interface {
 	// Request sends one rtnetlink(7) message, of a type RTM_ and with flags
 	// NLM_F_, and returns the bodies of the messages that the kernel answers
-	// with. What the kernel refuses is a unix.Errno.
+	// with. If the kernel refuses it, the error is a unix.Errno.
 	Request(kind uint16, flags int, body []byte) ([][]byte, error)
 	// LinkName returns the name of the interface with an index. It returns
 	// unix.ENODEV when there is none.

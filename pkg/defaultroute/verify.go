@@ -52,7 +52,8 @@ func Verify(nl Netlink, expected map[string]string, taken []string) error {
 }
 
 // List returns a line for each next hop of the default routes, such as "default
-// via 10.1.0.1 dev net0". It leaves out the routes that lead nowhere.
+// via 10.1.0.1 dev net0". It leaves out routes without an interface, such as
+// blackhole.
 func List(nl Netlink) ([]string, error) {
 	t := table{nl}
 	routes, err := t.list()

@@ -76,11 +76,12 @@ func (r *Runner) find(plugin string) (string, error) {
 
 // Add attaches the pod to the delegate's network. It returns the delegate with
 // the CNI versions that its plugins were run at, and the result of its last
-// plugin, nil for an empty one.
+// plugin, or nil if that was empty.
 //
-// After each plugin it calls step with what it would return by then; an error
-// of step ends the ADD. When Add fails, some plugins may have run: a DEL undoes
-// what they did, given the delegate and the result that step got last.
+// After each plugin it calls step with what it would return if this were the
+// last one; if step fails, so does the ADD. When Add fails, some plugins may
+// have run: a DEL undoes what they did, given the delegate and the result that
+// step got last.
 func (r *Runner) Add(ctx context.Context, d netconf.Delegate, in netconf.Inputs,
 	step func(netconf.Delegate, *Result) error,
 ) (netconf.Delegate, *Result, error) {

@@ -13,8 +13,8 @@ import (
 // Env is the environment of a plugin, as os.Environ returns one.
 type Env []string
 
-// With returns a copy with these KEY=VALUE pairs, which replace those of the
-// same keys.
+// With returns a copy with these KEY=VALUE pairs, which replace existing ones
+// with the same keys.
 func (e Env) With(pairs ...string) Env {
 	env := make(Env, 0, len(e)+len(pairs))
 	for _, variable := range e {

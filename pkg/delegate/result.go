@@ -33,12 +33,12 @@ func EncodeResult(result types.Result) (*Result, error) {
 	return &Result{result, text}, nil
 }
 
-// DecodeResult reads what a plugin printed on ADD when it was asked for a
-// version, nil for an empty result. The error has code 6.
+// DecodeResult decodes what a plugin printed on ADD. asked is the CNI version
+// that it was run at. It returns nil for an empty result. The error has code 6.
 //
-// A result without cniVersion has the version that was asked for, unless it
-// has "ip4" or "ip6": then it is of 0.2.0, whatever was asked for. Plugins
-// built with cni v0.5 and older print such.
+// A result without cniVersion has the version that was asked for, unless it has
+// "ip4" or "ip6": then it is of 0.2.0, whatever was asked for. Plugins built
+// with cni v0.5 and older print such results.
 func DecodeResult(stdout []byte, asked string) (*Result, error) {
 	if text := bytes.TrimSpace(stdout); len(text) == 0 || string(text) == "null" {
 		return nil, nil

@@ -14,13 +14,14 @@
 //
 //   - The first byte is held by the process that works on the attachment, and
 //     by no other.
-//   - Each of the bytes behind it is for a plugin: it is held by the plugin and
+//   - Each of the following bytes is for a plugin: it is held by the plugin and
 //     by what the plugin has started, such as its IPAM plugin.
 //
-// When the process is killed, the first byte is free at once, and the plugin's
-// byte when the last of the plugin's processes has ended. When a plugin ends
-// as it should, its byte is unlocked: a process that the plugin leaves behind
-// on purpose has the file open, but does not delay the next holder.
+// When the process is killed, the first byte becomes free at once; the plugin's
+// byte becomes free when the last of the plugin's processes has ended. When a
+// plugin ends as it should, its byte is unlocked: a process that the plugin
+// leaves behind on purpose has the file open, but does not delay the next
+// holder.
 //
 // # Limitations
 //
@@ -99,11 +100,11 @@ func Acquire(ctx context.Context, path string) (*Lock, error) {
 // lock's file, and perhaps others.
 func (l *Lock) Abandoned() bool { return l.found }
 
-// Release lets the next one work on the attachment.
+// Release lets the next process work on the attachment.
 //
-// The file is removed while it is still locked. If it was unlocked first, a
-// second process could lock it before it is removed, and a third one, which
-// would then make a new file, would work at the same time.
+// The file is removed while it is still locked. If it were unlocked first, a
+// second process could lock it before it is removed; a third one would then
+// make a new file, and both would work at the same time.
 func (l *Lock) Release() {
 	if path := l.file.Name(); l.isAt(path) { // else it is somebody else's by now
 		_ = unix.Unlink(path)

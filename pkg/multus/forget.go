@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	// ErrNoConf means that a record says too little for a DEL, so that the conf
-	// of today is needed.
+	// ErrNoConf means that a record does not say enough for a DEL, so that the
+	// current conf is needed.
 	ErrNoConf = errors.New("the record does not say what to delete")
 
 	errChanged = errors.New("the container was attached anew meanwhile")
@@ -29,8 +29,8 @@ var (
 // Forgotten is what Forget did for one record.
 type Forgotten struct {
 	Delegates []ForgottenDelegate // in the order of their DELs
-	// Lost is set when it is unknown what is left: the record could not be read,
-	// and there was no conf, or not all DELs by the conf have succeeded.
+	// Lost is set when it is unknown what is left: the record could not be
+	// read, and either there was no conf or a DEL with the conf failed.
 	Lost error
 	Err  error // why the record was not removed
 }
@@ -46,7 +46,7 @@ type ForgottenDelegate struct {
 	Index     int
 	Types     []string // of its plugins
 	IfName    string
-	Addresses []string // those in its result, if the record has that
+	Addresses []string // from its result, if the record has one
 	// Err is the error of its DEL, nil when that succeeded. Otherwise Released
 	// reports whether its IPAM plugin has released the addresses all the same.
 	Err      error
@@ -57,11 +57,11 @@ type ForgottenDelegate struct {
 // failed. It is for records that no DEL would ever remove: because a plugin can
 // no longer succeed, or because the runtime sends none after a reboot.
 //
-// The caller has found the record as entry in the directory dir. conf is the
-// conf of today, or nil. With a conf, entry.Key must be complete; a legacy record
-// has only the container's id. Forget uses the conf where a plugin refuses the
-// record's configuration, and where the record is damaged; without one it returns
-// ErrNoConf for a legacy record.
+// entry is the record as the caller found it in the directory dir. conf is the
+// current conf, or nil. With a conf, entry.Key must be complete; a legacy
+// record has only the container's id. Forget uses the conf where a plugin
+// refuses the record's configuration, and where the record is damaged; without
+// one it returns ErrNoConf for a legacy record.
 //
 // Forget leaves in place a record of a newer format, one that an ADD has written
 // since the caller looked, and any record when ctx is cancelled.

@@ -28,14 +28,14 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// Multus is multus in the process that a runtime has started.
+// Multus serves the one call for which a runtime has started this process.
 type Multus struct {
 	Env    delegate.Env // what the runtime set
 	Stdout io.Writer    // gets the one JSON document that the CNI spec asks for
 	Stderr io.Writer    // gets warnings, and what plugins write there
 
-	// Exec returns what starts plugins; nil means pluginexec.Exec. guard is nil
-	// where no attachment is locked.
+	// Exec returns the executor that starts plugins; nil means pluginexec.Exec.
+	// guard is nil where no attachment is locked.
 	Exec func(guard pluginexec.Guard, guardOptional bool) invoke.Exec
 }
 

@@ -32,7 +32,7 @@ const DefaultCNIDir = "/var/lib/cni/multus"
 const MaxNameLength = 255 - 64 - 15 - len("::.json.damaged")
 
 // Conf is the configuration of multus: a network that is made of other
-// networks. It does not change after it was read.
+// networks. It does not change after it has been read.
 type Conf struct {
 	Name       string
 	CNIVersion string // "0.1.0" where the conf has none, as in the CNI spec
@@ -59,7 +59,7 @@ type Delegate struct {
 	Name         string
 	IfName       string
 	Primary      bool
-	List         bool // written with "plugins": they share name and version
+	List         bool // has "plugins", which share its name and version
 	DisableCheck bool
 	DisableGC    bool
 	Plugins      []Plugin // one, unless List
@@ -71,8 +71,8 @@ type Delegate struct {
 type Plugin struct {
 	Type       string
 	CNIVersion string
-	// Inherited reports that the delegate does not spell out a version of its
-	// own, so that another one may be chosen if the plugin refuses this one.
+	// Inherited reports that the delegate sets no version of its own, so that
+	// another one may be chosen if the plugin refuses this one.
 	Inherited bool
 	Config    rawjson.Object // as written in the conf
 }
@@ -100,8 +100,8 @@ func HighestVersion(versions []string) string {
 	return ""
 }
 
-// Parse reads the conf that the runtime sent. The error is Problems, all that
-// the conf has.
+// Parse reads the conf that the runtime sent. If the conf has mistakes, the
+// error is of type Problems and lists all of them.
 //
 // With Problems, Parse returns the conf as far as it could be read, or nil when
 // the name of the network or the directory of the records could not: these two

@@ -14,7 +14,8 @@ import (
 
 // Own reports whether the text of a conf file makes a runtime run multus:
 // alone, in a list of plugins, or as the delegate of another plugin. cniDirs
-// are the directories in which these keep their records, each once.
+// are the directories where these instances of multus keep their records,
+// without duplicates.
 //
 // It returns an error when that cannot be known, because the text is not JSON or
 // a cniDir is not an absolute path. Such a file may be a conf of multus, which

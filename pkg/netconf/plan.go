@@ -22,11 +22,11 @@ import (
 // secondaries get net0, net1, ... in list order, unless they name their
 // interface themselves, and the network name <name>-<interface>: host-local's
 // round robin and the ipMasq chains of ptp and bridge are keyed by network name
-// and container id, so that delegates of one name would share an address cursor
-// and remove each other's rules. (The multus of 2017 gave them no name.)
+// and container id, so that delegates with the same name would share an address
+// cursor and remove each other's rules. (The multus of 2017 gave them no name.)
 //
-// It returns an error when ifname is the name of a secondary's interface: of
-// code 7 when the conf gives that name, else of code 4.
+// It returns an error when a secondary would get the same name: with code 7
+// when the conf sets that name, and with code 4 otherwise.
 func (c *Conf) Plan(ifname string) ([]Delegate, error) {
 	delegates := planned(c.Delegates, ifname)
 	for i := range delegates {

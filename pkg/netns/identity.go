@@ -26,8 +26,8 @@ var (
 	ErrReplaced = errors.New("there is another network namespace")
 )
 
-// IsGone reports whether an error says that a network namespace does not exist
-// any more, and not that this is unknown.
+// IsGone reports whether an error means that a network namespace no longer
+// exists, as opposed to one that leaves this unknown.
 func IsGone(err error) bool {
 	return errors.Is(err, ErrNotExist) || errors.Is(err, ErrRebooted) || errors.Is(err, ErrReplaced)
 }
@@ -72,8 +72,8 @@ func (id Identity) Compare(now Identity) error {
 }
 
 // Check compares id with the network namespace at path. It returns ErrRebooted,
-// ErrNotExist or ErrReplaced when that is another one, and any other error when
-// this is unknown.
+// ErrNotExist or ErrReplaced when the namespace is gone or another one, and any
+// other error when it cannot tell.
 func (id Identity) Check(path string) error {
 	if id.Boot != "" {
 		boot, err := bootID()

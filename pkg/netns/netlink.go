@@ -20,10 +20,11 @@ import (
 // maxDumps is how often a dump is tried that changes interrupt.
 const maxDumps = 10
 
-// Request sends one rtnetlink(7) message and returns the bodies of the
-// messages that the kernel answers with. kind is an RTM_ constant, flags are
-// NLM_F_ constants, of which one must make the kernel answer: NLM_F_ACK or
-// NLM_F_DUMP. What the kernel refuses is returned as a unix.Errno.
+// Request sends one rtnetlink(7) message and returns the bodies of the messages
+// that the kernel answers with. kind is an RTM_ constant and flags are NLM_F_
+// constants, which must include NLM_F_ACK or NLM_F_DUMP so that the kernel
+// answers. If the kernel refuses the message, Request returns its error as a
+// unix.Errno.
 //
 // Routes are passed as raw messages because they must go back exactly as they
 // were: netlink.Route lacks RTA_PREF, the expiry and the id of a nexthop object.
@@ -39,8 +40,8 @@ func (n *Netns) Request(kind uint16, flags int, body []byte) ([][]byte, error) {
 	}
 }
 
-// Present returns those of names that an interface has, as its name or as an
-// alternative one.
+// Present returns the names that belong to an interface, as its name or as an
+// alternative name.
 func (n *Netns) Present(names []string) ([]string, error) {
 	links, err := n.links.LinkList()
 	if err != nil {

@@ -6,10 +6,10 @@
 // Package pluginexec runs the binaries of CNI plugins.
 //
 // It differs from invoke.RawExec of the CNI library in three ways. A process
-// that a plugin leaves behind with stdout and stderr open does not delay ExecPlugin.
-// A plugin runs in a process group of its own, so that a cancelled context
-// reaches what the plugin has started too. And nothing is copied by
-// goroutines: a plugin and its pipes are served by the thread that calls.
+// that a plugin leaves behind with stdout and stderr open does not delay
+// ExecPlugin. A plugin runs in a process group of its own, so that a cancelled
+// context reaches what the plugin has started too. And it has no goroutines
+// that copy: the calling thread serves the plugin and its pipes.
 //
 // A process that a plugin leaves behind loses the pipes when the plugin ends:
 // what it writes to stdout or stderr afterwards fails with EPIPE, and raises
@@ -51,7 +51,8 @@ type Guard interface {
 	// Acquire returns a file that the plugin inherits, and hands on to the
 	// processes that it starts. The Guard closes it.
 	Acquire() (*os.File, error)
-	// Started names the plugin's process, which is also its process group.
+	// Started gives the id of the plugin's process, which is also the id of its
+	// process group.
 	Started(pid int)
 	// Release is called when the plugin has ended. If it was killed, Release
 	// waits for what it had started, such as its IPAM plugin.
@@ -91,7 +92,7 @@ func (e *Exec) FindInPath(plugin string, paths []string) (string, error) {
 //
 // When ctx is cancelled, the plugin and what it has started in its process
 // group get a SIGTERM. ExecPlugin returns when all of them have ended, or 10
-// seconds after the plugin itself has.
+// seconds after the plugin itself has, plus the time that Guard.Release waits.
 //
 // The error is always a *types.Error: the plugin's own when it printed one.
 func (e *Exec) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {

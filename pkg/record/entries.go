@@ -31,10 +31,10 @@ const (
 	KindLockOnly    Kind = "lock"        // no record, only the lock of an operation that runs or was killed
 )
 
-// Entry is one attachment, as the directory shows it.
+// Entry is what the directory holds for one attachment.
 type Entry struct {
 	Kind    Kind
-	Key     Key // of a legacy record, quarantined ones included, only the container's id
+	Key     Key // for a legacy record, quarantined or not, only ContainerID is set
 	Path    string
 	Written time.Time
 	Record  *Record

@@ -21,8 +21,8 @@ var (
 	ErrUnsafe = errors.New("unsafe directory for the records")
 )
 
-// DamagedError is returned for a record that exists and cannot be read: it is
-// incomplete or no record, or others can write to it.
+// DamagedError is returned for a record that exists but cannot be used: it is
+// incomplete, is not a record, or can be written to by other users.
 type DamagedError struct {
 	Path string
 	Err  error

@@ -71,7 +71,8 @@ func (s Store) LoadLegacy(containerID string) (*Legacy, error) {
 	return legacy, nil
 }
 
-// RemoveLegacy deletes that record. One that does not exist is no error.
+// RemoveLegacy deletes the legacy record of a container. It is not an error if
+// there is none.
 func (s Store) RemoveLegacy(containerID string) error {
 	path, err := s.legacyPath(containerID)
 	if err != nil {

@@ -14,16 +14,16 @@
 // # Formats
 //
 // A file is one JSON object with the member "format". A new optional member
-// does not change the format: an older multus ignores it. A member whose
-// meaning changes, or without which an attachment cannot be undone, needs the
-// next format. Load returns a *NewerError for a newer format. Then every verb
-// refuses to work on the attachment, and the file is left in place for the
-// multus that wrote it.
+// does not change the format: an older multus ignores it. Changing the meaning
+// of a member, or adding one without which an attachment cannot be undone,
+// requires a new format number. Load returns a *NewerError for a newer format.
+// Then every verb refuses to work on the attachment, and the file is left in
+// place for the multus that wrote it.
 //
-// While an ADD runs, lines follow the object, one JSON object in each: what a
-// plugin of a delegate has returned. Save at the end of the ADD writes the
+// While an ADD runs, lines follow the object. Each is one JSON object: what a
+// plugin of a list delegate has returned. Save at the end of the ADD writes the
 // record whole again. After an ADD that was killed, the record still has these
-// lines; a multus that is older than them treats it as damaged.
+// lines; a multus from before they were introduced treats it as damaged.
 //
 // # Limitation
 //

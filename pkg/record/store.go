@@ -23,9 +23,9 @@ const fileMode = 0o600
 // Store is the directory of the records. It locks nothing: whoever changes the
 // record of an attachment must hold the attachment's lock.
 //
-// Methods that take a Key, or a record, return ErrNoName when it makes no file
-// name. Errors of the file system are wrapped: errors.Is finds fs.ErrPermission,
-// unix.EROFS and unix.ENOSPC in them.
+// Methods that take a Key or a record return ErrNoName when it cannot be turned
+// into a file name. Errors of the file system are wrapped: errors.Is finds
+// fs.ErrPermission, unix.EROFS and unix.ENOSPC in them.
 type Store struct{ Dir string }
 
 // Prepare makes the directory, mode 0700, and checks that it is safe to work
@@ -163,11 +163,12 @@ func appendTo(path string, text []byte) error {
 	return errors.Join(err, file.Close())
 }
 
-// Remove deletes the record of an attachment. One that does not exist is no
-// error.
+// Remove deletes the record of an attachment. It is not an error if there is
+// none.
 func (s Store) Remove(key Key) error { return s.remove(key, "") }
 
-// RemoveTemp deletes what a Save that was killed has left of an attachment.
+// RemoveTemp deletes the temporary file that a killed Save has left for an
+// attachment.
 func (s Store) RemoveTemp(key Key) error { return s.remove(key, tempSuffix) }
 
 func (s Store) remove(key Key, suffix string) error {

@@ -25,9 +25,9 @@ import (
 // a directory, a fifo, a device.
 var ErrIrregular = errors.New("not a regular file")
 
-// Open opens a file as open(2) does, closed on exec. It does not use os.OpenFile,
-// which tries to register each file with the runtime's poller: three system calls
-// for each file of an ADD.
+// Open opens a file as open(2) does, with O_CLOEXEC. It does not use
+// os.OpenFile, which tries to register each file with the runtime's poller:
+// three system calls for each file of an ADD.
 func Open(path string, flags int, mode fs.FileMode) (*os.File, error) {
 	fd, err := open(path, flags, mode)
 	if err != nil {

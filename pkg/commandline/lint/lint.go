@@ -5,8 +5,8 @@
 // once, and each with its place in the file.
 //
 // It knows what multus refuses, and how delegates interfere with each other. It
-// does not know the keys of plugins, except for common mistakes that no plugin
-// reports.
+// does not know the keys of plugins, but it warns of common mistakes in them
+// that the plugins report late or not at all.
 package lint
 
 import (

@@ -29,8 +29,8 @@ type Report struct {
 	// New are links that the node did not have before: plugins leave bridges in
 	// place by design, and another pod may have been attached meanwhile.
 	New []string `json:"new,omitempty"`
-	// Gone are links that the node had before: a DEL should have given them back,
-	// or they were of another pod, which has ended.
+	// Gone are links that the node had before: a DEL should have given them
+	// back, or they belonged to another pod that has ended.
 	Gone    []string `json:"gone,omitempty"`
 	Removed []string `json:"removed,omitempty"` // trials that were killed before
 	Kept    bool     `json:"kept"`

@@ -8,10 +8,10 @@
 // a pod.
 //
 // The leases, bridges and rules that plugins make on the node are real while it
-// runs, and records are written where the conf says, so that what it finds is
-// true for pods too. What a plugin leaves in place by design, such as a bridge
-// for all pods, still exists afterwards. A plugin that looks up the pod in a
-// cluster finds none.
+// runs, and records are written where the conf says, so that what it finds
+// applies to pods too. What a plugin leaves in place by design, such as a
+// bridge for all pods, still exists afterwards. A plugin that looks up the pod
+// in a cluster finds none.
 package try
 
 import (
