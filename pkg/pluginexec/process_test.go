@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -198,4 +199,37 @@ func wantFile(t *testing.T, path string) (parent string) {
 		t.Errorf("the real plugin has not ended: %v", err)
 	}
 	return string(text)
+}
+
+// Without pidfd, a plugin is asked for until it has ended, and its zombie stays:
+// else its id could be somebody else's before it is waited for.
+func TestHasEnded(t *testing.T) {
+	cmd := exec.Command("cat") // until its stdin ends
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if hasEnded(cmd.Process.Pid) {
+		t.Error("a process that is running has ended")
+	}
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if !hasEnded(cmd.Process.Pid) {
+			t.Error("a process that has ended is running")
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("wait for it after that: %v", err)
+	}
+	if !hasEnded(cmd.Process.Pid) {
+		t.Error("a process that does not exist is running")
+	}
 }
