@@ -96,8 +96,9 @@ func Acquire(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
-// Abandoned reports whether an earlier holder was killed: it has left the
-// lock's file, and perhaps others.
+// Abandoned reports whether the lock's file was there: an earlier holder was
+// killed and has left it, and perhaps other files. It may also be that a
+// process which still waits for the lock has just made it.
 func (l *Lock) Abandoned() bool { return l.found }
 
 // Release lets the next process work on the attachment.
@@ -132,14 +133,9 @@ func Probe(dir string) error {
 }
 
 // open opens the lock's file, or makes it.
-func open(path string) (*Lock, error) {
-	const flags = unix.O_RDWR | unix.O_NOFOLLOW | unix.O_CREAT
-	l := &Lock{}
-	var err error
-	if l.file, err = safefile.Open(path, flags|unix.O_EXCL, fileMode); errors.Is(err, fs.ErrExist) {
-		l.found = true
-		l.file, err = safefile.Open(path, flags, fileMode)
-	}
+func open(path string) (l *Lock, err error) {
+	l = &Lock{}
+	l.file, l.found, err = openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +148,21 @@ func open(path string) (*Lock, error) {
 		return nil, fmt.Errorf("%s: %w: remove it", path, err)
 	}
 	return l, nil
+}
+
+// openFile opens the file at path, or makes it, and reports whether it was there.
+func openFile(path string) (file *os.File, found bool, err error) {
+	const flags = unix.O_RDWR | unix.O_NOFOLLOW
+	for {
+		file, err = safefile.Open(path, flags|unix.O_CREAT|unix.O_EXCL, fileMode)
+		if !errors.Is(err, fs.ErrExist) {
+			return file, false, err
+		}
+		file, err = safefile.Open(path, flags, 0)
+		if !errors.Is(err, fs.ErrNotExist) { // else its holder has just removed it
+			return file, true, err
+		}
+	}
 }
 
 // isAt reports whether the lock's file is what is at the path. A count of its
