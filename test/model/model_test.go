@@ -81,6 +81,7 @@ func TestModel(t *testing.T) {
 	seed := flag.Lookup("rapid.seed").Value
 	t.Logf("seed %s, %d sequences", seed, size)
 	rapid.Check(t, m.sequence) // ends the test if it finds anything
+	sandbox.Progress("model", size, size, 0)
 	t.Logf("model: seed %s, %d sequences, found 0; steps: %v", seed, size, m.steps)
 }
 
