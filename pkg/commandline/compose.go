@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/commandline/lint"
 	"multus-cni/pkg/netconf"
+	"multus-cni/pkg/rawjson"
 )
 
 // composition is a conf of multus in the making.
@@ -161,15 +163,19 @@ func readSource(file string) (*source, error) {
 		return nil, fmt.Errorf("%s is a conf of multus: name the confs of the networks instead", file)
 	}
 	s := &source{text: string(bytes.TrimSpace(text))}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil {
+	members, err := rawjson.ParseObject(text, 0)
+	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
-	if err := json.Unmarshal(text, s); err != nil {
+	var wrong *json.UnmarshalTypeError
+	if err := json.Unmarshal(text, s); errors.As(err, &wrong) {
+		key := wrong.Field[strings.LastIndex(wrong.Field, ".")+1:]
+		return nil, fmt.Errorf("read %s: %q has the wrong type: %s", file, key, wrong.Value)
+	} else if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	for _, key := range []string{"masterplugin", "ifname"} {
-		if members[key] != nil {
+		if members.Get(key) != nil {
 			return nil, fmt.Errorf("%s has the key %q, which compose writes itself: remove it", file, key)
 		}
 	}
