@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -132,24 +131,26 @@ func writeEnd(text *strings.Builder, r *try.Report) {
 	}
 }
 
-// writeInterfaces writes a table of the interfaces, one a line.
+// writeInterfaces writes a paragraph about each interface. Its lines are short: a
+// table of all this would not fit a terminal of 80 columns.
 func writeInterfaces(text *strings.Builder, interfaces []try.Interface) {
-	table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\nINTERFACE\tPLUGIN\tNETWORK\tMTU\tMAC\tADDRESS\tGATEWAY\tMS")
+	text.WriteByte('\n')
 	for _, i := range interfaces {
-		mtu, gateways := "-", make([]string, len(i.Gateways))
-		for n, g := range i.Gateways {
-			gateways[n] = g.Address + " " + string(g.State)
+		fmt.Fprintf(text, "%s: %s, network %s\n", i.Name, strings.Join(i.Plugins, "+"), cnierror.OneLine(i.Network))
+		if i.Missing {
+			text.WriteString("  no interface\n")
+		}
+		for _, address := range i.Addresses {
+			fmt.Fprintf(text, "  %s\n", address)
+		}
+		for _, g := range i.Gateways {
+			fmt.Fprintf(text, "  gateway %s %s\n", g.Address, g.State)
 		}
 		if !i.Missing {
-			mtu = fmt.Sprint(i.MTU)
-		} else if len(i.Addresses) == 0 {
-			i.Addresses = []string{"no interface"}
+			fmt.Fprintf(text, "  MAC %s, MTU %d\n", cmp.Or(i.MAC, "none"), i.MTU)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.0f\n", i.Name, strings.Join(i.Plugins, "+"), cnierror.OneLine(i.Network),
-			mtu, cmp.Or(i.MAC, "-"), cmp.Or(strings.Join(i.Addresses, ","), "-"), cmp.Or(strings.Join(gateways, ", "), "-"), i.Milliseconds)
+		fmt.Fprintf(text, "  ADD %.0f ms\n", i.Milliseconds)
 	}
-	_ = table.Flush() // a strings.Builder takes everything
 }
 
 // dnsOf returns what a result says of DNS, in one line.
