@@ -28,7 +28,7 @@ const (
 	isNewer       = "newer"       // the record has a format of a newer multus
 	isQuarantined = "quarantined" // a damaged record that a DEL has renamed
 	is2017        = "2017"        // written by the multus of 2017
-	isUpstream    = "upstream"    // written by the Kubernetes Multus
+	isUpstream    = "upstream"    // written by Kubernetes Multus
 )
 
 // states lists them in the order of the help page.
@@ -196,7 +196,7 @@ func meaning(state string) string {
 	case is2017:
 		return "written by the multus of 2017; " + legacy
 	case isUpstream:
-		return "written by the Kubernetes Multus; " + legacy
+		return "written by Kubernetes Multus; " + legacy
 	}
 	return ""
 }

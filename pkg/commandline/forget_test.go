@@ -102,13 +102,13 @@ func TestForgetReleasesWhatItCan(t *testing.T) {
 	f.want(fmt.Sprintf(head, "c1")+"  would delete delegate 0 bad (net0)\n  would delete delegate 1 good (eth0)\n  would remove the record\n",
 		exitOK, "", "c1", "--dry-run")
 	f.want(fmt.Sprintf(head, "c1")+`  deleted delegate 1 good (eth0)
-  may be left of delegate 0 bad (net0): interface net0, addresses 10.1.0.2/24
+  delegate 0 bad (net0) may have left behind: interface net0, addresses 10.1.0.2/24
     delegate 0 "bad" (net0): DEL: no such bridge
   removed
 `, exitError, "good eth0 bad net0", "c1")
 	f.want(fmt.Sprintf(head, "c2")+`  deleted delegate 1 good (eth0)
-  released the addresses of delegate 0 bad (net0) by its IPAM plugin: 10.1.0.2/24
-  may be left of delegate 0 bad (net0): interface net0
+  released the addresses of delegate 0 bad (net0) through its IPAM plugin: 10.1.0.2/24
+  delegate 0 bad (net0) may have left behind: interface net0
     delegate 0 "bad" (net0): DEL: no such bridge
   removed
 `, exitError, "good eth0 bad net0 pool net0", "c2")
@@ -166,7 +166,7 @@ func TestForgetWhatIsNoRecord(t *testing.T) {
 	f.want("multus: there is no record of a container \"b\" in DIR\n", exitError, "", "b")
 	f.want("multus: 4 containers begin with \"a\" in DIR\n", exitError, "", "a")
 	f.want("container a1, network demo, eth0 (damaged): DIR/demo:a1:eth0.json\n"+
-		"  everything may be left: the record does not say what to delete: nothing was deleted, since no --conf of its network was given\n"+
+		"  everything may have been left behind: the record does not say what to delete: nothing was deleted, since no --conf of its network was given\n"+
 		"  removed\n", exitError, "", "a1")
 	f.want("container a2, network demo, eth0 (quarantined): DIR/demo:a2:eth0.json.damaged\n  removed\n", exitOK, "", "a2")
 	f.want("container a3, network demo, eth0 (locked): DIR/demo:a3:eth0.json.lock\n  removed\n", exitOK, "", "a3")

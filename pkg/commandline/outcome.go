@@ -45,21 +45,21 @@ func outcome(f multus.Forgotten) string {
 			fmt.Fprintf(&text, "  deleted %s\n", what)
 			continue
 		case d.Released:
-			fmt.Fprintf(&text, "  released the addresses of %s by its IPAM plugin: %s\n", what, cmp.Or(addresses, "unknown which"))
+			fmt.Fprintf(&text, "  released the addresses of %s through its IPAM plugin: %s\n", what, cmp.Or(addresses, "unknown which"))
 			addresses = ""
 		}
 		left := "interface " + d.IfName
 		if addresses != "" {
 			left += ", addresses " + addresses
 		}
-		fmt.Fprintf(&text, "  may be left of %s: %s\n    %s\n", what, cnierror.OneLine(left), cnierror.OneLine(d.Err.Error()))
+		fmt.Fprintf(&text, "  %s may have left behind: %s\n    %s\n", what, cnierror.OneLine(left), cnierror.OneLine(d.Err.Error()))
 	}
 	if f.Lost != nil {
 		hint := ""
 		if errors.Is(f.Lost, multus.ErrNoConf) {
 			hint = ": nothing was deleted, since no --conf of its network was given"
 		}
-		fmt.Fprintf(&text, "  everything may be left: %s%s\n", cnierror.OneLine(f.Lost.Error()), hint)
+		fmt.Fprintf(&text, "  everything may have been left behind: %s%s\n", cnierror.OneLine(f.Lost.Error()), hint)
 	}
 	switch {
 	case errors.Is(f.Err, multus.ErrNoConf):

@@ -112,7 +112,7 @@ func (old *predecessor) poolLost(conf *netconf.Conf) error {
 			continue
 		}
 		return fmt.Errorf("%s serves the pods of this node, and its %q has the network name %q; in delegate %d it is %q. "+
-			"IPAM plugins keep addresses by that name, so that a new pod could get the address of a running one. "+
+			"IPAM plugins keep addresses by that name, so a new pod could get the address of a running one. "+
 			`Write "name": %q into delegate %d; or drain the node, then use --drained`,
 			old.file, had.kind, had.name, n, networks[n].name, had.name, n)
 	}

@@ -32,7 +32,7 @@ func TestInstallComparesWithTheConfSoFar(t *testing.T) {
 		{
 			"another network name", flannelList, flannelUnder(""), "", exitError,
 			`multus: nothing was installed: 90-old.conflist serves the pods of this node, and its "flannel" has the network name "cbr0"; ` +
-				`in delegate 1 it is "multus". IPAM plugins keep addresses by that name, so that a new pod could get the address of a running one. ` +
+				`in delegate 1 it is "multus". IPAM plugins keep addresses by that name, so a new pod could get the address of a running one. ` +
 				`Write "name": "cbr0" into delegate 1; or drain the node, then use --drained`,
 		},
 		{"another network name on a drained node", flannelList, flannelUnder(""), "--drained", exitOK, ""},

@@ -100,7 +100,7 @@ func unattached(dirs []string) error {
 			in = append(in, r.dir)
 		}
 	}
-	return fmt.Errorf("%[1]s of pods in %[2]s: to delete these, the runtime needs multus and its conf. Drain the node, then try again. These show them, and remove those whose pods are gone:\n"+
+	return fmt.Errorf("%[1]s of pods in %[2]s: to delete the pods, the runtime needs multus and its conf. Drain the node, then try again. To show the records, and to remove those whose pods are gone:\n"+
 		"  multus list --cni-dir %[2]s\n  multus forget --stale --cni-dir %[2]s", count(len(records), "record"), strings.Join(in, ":"))
 }
 

@@ -121,8 +121,8 @@ func TestUninstallRemovesConfsAndBinary(t *testing.T) {
 
 func TestUninstallRemovesNothingWhilePodsAreAttached(t *testing.T) {
 	refusal := func(count, dirs string) string {
-		return "multus: nothing was removed: " + count + " of pods in " + dirs + ": to delete these, the runtime needs multus and its conf. " +
-			"Drain the node, then try again. These show them, and remove those whose pods are gone:\n  multus list --cni-dir " + dirs +
+		return "multus: nothing was removed: " + count + " of pods in " + dirs + ": to delete the pods, the runtime needs multus and its conf. " +
+			"Drain the node, then try again. To show the records, and to remove those whose pods are gone:\n  multus list --cni-dir " + dirs +
 			"\n  multus forget --stale --cni-dir " + dirs + "\n"
 	}
 	for _, test := range []struct {
@@ -230,6 +230,6 @@ func TestUninstallLooksAtTheRecordsAgainBeforeTheBinary(t *testing.T) {
 	u.addConf("10-multus.conf", multusConf)
 	u.stdout = &addWhenConfGoes{uninstaller: u}
 	u.want("removed CONF/10-multus.conf\nmultus: BIN/multus is left in place, put the conf back: 1 record of pods in OTHER: "+
-		"to delete these, the runtime needs multus and its conf. Drain the node, then try again. These show them, and remove those whose pods are gone:\n"+
+		"to delete the pods, the runtime needs multus and its conf. Drain the node, then try again. To show the records, and to remove those whose pods are gone:\n"+
 		"  multus list --cni-dir OTHER\n  multus forget --stale --cni-dir OTHER\n", exitError, "BIN/multus BIN/ptp")
 }

@@ -88,7 +88,7 @@ func (v *validation) directory(dir string) error {
 		}
 	}
 	if !v.asJSON && len(names) > 0 {
-		if err := v.say("%s: runtimes read the first of these, podman and nerdctl the one of a network's name:\n%s",
+		if err := v.say("%s: runtimes read the first of these (podman and nerdctl: the one with the network's name):\n%s",
 			dir, strings.TrimSuffix(lines.String(), "\n")); err != nil {
 			return err
 		}

@@ -376,8 +376,8 @@ func TestVerify(t *testing.T) {
 			{"a routing daemon through the secondary", []spec{at(by(via(family, 1), unix.RTPROT_BIRD), 32)}, nil, ""},
 			{"a routing daemon through another one", []spec{at(by(via(family, 3), unix.RTPROT_ZEBRA), 20)}, nil, ""},
 			{"another metric", []spec{at(net0, 5)}, nil, ""},
-			{"missing", nil, []spec{eth0}, "the pod has no " + familyName(family) + " default route, want one through eth0"},
-			{"through another one only", []spec{via(family, 2)}, []spec{eth0}, familyName(family) + " default route leads through net1, want eth0"},
+			{"missing", nil, []spec{eth0}, "the pod has no " + familyName(family) + " default route; it should lead through eth0"},
+			{"through another one only", []spec{via(family, 2)}, []spec{eth0}, familyName(family) + " default route leads through net1 instead of eth0"},
 			{"taken and back", []spec{net0}, nil, "of a secondary network is back"},
 			{"taken and alone", []spec{net0}, []spec{eth0}, "of a secondary network is back"},
 		}

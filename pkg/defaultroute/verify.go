@@ -43,9 +43,9 @@ func Verify(nl Netlink, expected map[string]string, taken []string) error {
 		switch {
 		case !ok || slices.Contains(through[family], want):
 		case len(through[family]) == 0:
-			return fmt.Errorf("the pod has no %s default route, want one through %s", family, want)
+			return fmt.Errorf("the pod has no %s default route; it should lead through %s", family, want)
 		default:
-			return fmt.Errorf("the pod's %s default route leads through %s, want %s", family, strings.Join(through[family], ", "), want)
+			return fmt.Errorf("the pod's %s default route leads through %s instead of %s", family, strings.Join(through[family], ", "), want)
 		}
 	}
 	return nil
