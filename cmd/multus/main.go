@@ -63,7 +63,7 @@ func serve() int {
 	}
 	m := &multus.Multus{Env: os.Environ(), Stdout: survivor(os.Stdout), Stderr: survivor(os.Stderr)}
 	return m.Serve(ctx, "multus "+version+": a CNI meta-plugin that gives a pod several network interfaces by calling other CNI plugins.\n"+
-		"Container runtimes run it with CNI_COMMAND set. For people: multus help")
+		"Container runtimes run it with CNI_COMMAND set. For its other commands: multus help")
 }
 
 // survivor returns a file like stdout or stderr to which a write fails with

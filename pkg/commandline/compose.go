@@ -118,7 +118,7 @@ func (c *composition) cniVersion(sources []*source) string {
 			asked = append(asked, kind)
 			supported, err := lint.Versions(kind, c.path)
 			if err != nil {
-				c.complain("warning: which CNI versions %s supports is unknown: %s", cnierror.OneLine(kind), cnierror.OneLine(err.Error()))
+				c.complain("warning: cannot tell which CNI versions %s supports: %s", cnierror.OneLine(kind), cnierror.OneLine(err.Error()))
 				asked = asked[:len(asked)-1]
 				continue
 			}

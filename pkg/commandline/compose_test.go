@@ -72,8 +72,8 @@ func TestComposeChoosesNameAndVersion(t *testing.T) {
 		{"ptp.conf old.conf", "multus-p", "0.4.0", ""},
 		{"ptp.conf ipam.conf", "multus-p", "0.4.0", ""},
 		{"flannel.conflist new.conf old.conf", "multus-cbr0", "0.3.1", "there is no CNI version that all plugins support: using 0.3.1"},
-		{"unknown.conf", "multus-u", "0.4.0", "which CNI versions nonexistent supports is unknown: "},
-		{"unknown.conf ptp.conf", "multus-u", "1.1.0", "which CNI versions nonexistent supports is unknown: "},
+		{"unknown.conf", "multus-u", "0.4.0", "cannot tell which CNI versions nonexistent supports: "},
+		{"unknown.conf ptp.conf", "multus-u", "1.1.0", "cannot tell which CNI versions nonexistent supports: "},
 	} {
 		args := []string{"compose", "--cni-path", plugins}
 		for _, arg := range strings.Fields(test.args) {

@@ -132,7 +132,7 @@ func TestForgetTriesTheConfOfToday(t *testing.T) {
   deleted delegate 0 bad (net0)
   removed
 `, exitOK, "good eth0 bad net0 bad net0", "c1", "--conf", file)
-		f.want("container c2 (2017): DIR/c2\n  not removed: it does not tell its network: name the conf of multus with --conf\n", exitError, "", "c2")
+		f.want("container c2 (2017): DIR/c2\n  not removed: the record does not name its network: name the conf of multus with --conf\n", exitError, "", "c2")
 		f.want(`container c2, network demo, eth1 (2017): DIR/c2
   deleted delegate 1 good (eth1)
   deleted delegate 0 bad (net0)
@@ -178,7 +178,7 @@ func TestForgetWhatIsNoRecord(t *testing.T) {
 func TestForgetADamagedLegacyRecord(t *testing.T) {
 	f := newForgetter(t)
 	f.file("c1", "[7]", 0)
-	f.want("container c1 (damaged): DIR/c1\n  not removed: it does not tell its network: name the conf of multus with --conf\n", exitError, "", "c1")
+	f.want("container c1 (damaged): DIR/c1\n  not removed: the record does not name its network: name the conf of multus with --conf\n", exitError, "", "c1")
 	conf := filepath.Join(t.TempDir(), "multus.conf")
 	if err := os.WriteFile(conf, []byte(`{"name": "demo", "type": "multus", "delegates": [{"type": "good", "masterplugin": true}]}`), 0o600); err != nil {
 		t.Fatal(err)

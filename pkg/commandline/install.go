@@ -175,7 +175,7 @@ func (i *installation) unread() (reason string, err error) {
 		return "", nil
 	}
 	return "podman and nerdctl look for networks in files that end in .conflist: write " +
-		`{"cniVersion": ..., "name": ..., "plugins": [...]} around ` + name + ", and let the name end so", nil
+		`{"cniVersion": ..., "name": ..., "plugins": [...]} around the content of ` + name + ", and rename the file", nil
 }
 
 // siblings returns the files in the conf's directory whose names differ from the

@@ -273,7 +273,7 @@ func TestInstallNamed(t *testing.T) {
 	h := newHost(t)
 	h.write(filepath.Join(h.conf, "05-other.conflist"), flannelList)
 	h.want(accepted+"multus: nothing was installed: in CONF, podman and nerdctl look for networks in files that end in .conflist: write "+
-		`{"cniVersion": ..., "name": ..., "plugins": [...]} around 10-multus.conf, and let the name end so`+"\n", exitError, "install", "--named", h.source)
+		`{"cniVersion": ..., "name": ..., "plugins": [...]} around the content of 10-multus.conf, and rename the file`+"\n", exitError, "install", "--named", h.source)
 	h.source = strings.TrimSuffix(h.source, ".conf") + ".conflist"
 	h.write(h.source, `{"cniVersion": "1.0.0", "name": "demo", "plugins": [`+goodConf+`]}`)
 	h.want(accepted+"installed BIN/multus: v1.2.3\ninstalled CONF/10-multus.conflist\n", exitOK, "install", "--named", h.source)

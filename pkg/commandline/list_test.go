@@ -196,7 +196,7 @@ func TestListFindsTheDirectoriesOfTheConfs(t *testing.T) {
 	}
 	n.conf("30-broken.conf", `{"type": "multus"`)
 	got, code := call(t, nil, "", "list", "--conf-dir", n.confs)
-	want := "multus: warning: whether " + n.confs + "/30-broken.conf is a conf of multus, and where its records are, is unknown: "
+	want := "multus: warning: cannot tell whether " + n.confs + "/30-broken.conf is a conf of multus, and where its records are: "
 	if !strings.Contains(got, want) || !strings.Contains(got, "\nc2 ") || code != exitOK {
 		t.Errorf("got %q, %d, want %q and c2", got, code, want)
 	}

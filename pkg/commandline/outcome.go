@@ -63,7 +63,7 @@ func outcome(f multus.Forgotten) string {
 	}
 	switch {
 	case errors.Is(f.Err, multus.ErrNoConf):
-		text.WriteString("  not removed: it does not tell its network: name the conf of multus with --conf\n")
+		text.WriteString("  not removed: the record does not name its network: name the conf of multus with --conf\n")
 	case f.Err != nil:
 		fmt.Fprintf(&text, "  not removed: %s\n", cnierror.OneLine(f.Err.Error()))
 	default:

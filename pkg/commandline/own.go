@@ -39,7 +39,7 @@ func readOwnConfs(dir string) (*ownConfs, error) {
 		file := filepath.Join(dir, name)
 		cniDirs, ours, err := own(file)
 		if err != nil {
-			confs.unknown = append(confs.unknown, fmt.Errorf("whether %s is a conf of multus, and where its records are, is unknown: %w", file, err))
+			confs.unknown = append(confs.unknown, fmt.Errorf("cannot tell whether %s is a conf of multus, and where its records are: %w", file, err))
 		}
 		if !ours {
 			continue

@@ -20,7 +20,7 @@ import (
 	"multus-cni/pkg/commandline/try"
 )
 
-// try attaches a throw-away network namespace to the networks of a conf, shows
+// try attaches a temporary network namespace to the networks of a conf, shows
 // the outcome, and detaches it.
 func (p *program) try(flags *flag.FlagSet) func([]string) error {
 	path := flags.String("cni-path", "", "")
@@ -30,7 +30,7 @@ func (p *program) try(flags *flag.FlagSet) func([]string) error {
 	remove := flags.String("remove", "", "")
 	return func(args []string) error {
 		if len(args) == 1 == (*remove != "") || len(args) > 1 {
-			return &usageError{"say which conf to try, one file, or which try to --remove"}
+			return &usageError{"name one conf to try, or one try to --remove"}
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
@@ -121,7 +121,7 @@ func writeEnd(text *strings.Builder, r *try.Report) {
 		fmt.Fprintf(text, "new interfaces on the node, shared or of another pod: %s\n", cnierror.OneLine(strings.Join(r.New, ", ")))
 	}
 	if len(r.Gone) > 0 {
-		fmt.Fprintf(text, "no longer on the node, not returned or in another pod: %s\n", cnierror.OneLine(strings.Join(r.Gone, ", ")))
+		fmt.Fprintf(text, "interfaces gone from the node, kept by a plugin or moved to another pod: %s\n", cnierror.OneLine(strings.Join(r.Gone, ", ")))
 	}
 	for _, what := range r.Left {
 		fmt.Fprintf(text, "left: %s\n", what)

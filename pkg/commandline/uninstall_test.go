@@ -166,7 +166,7 @@ func TestUninstallRemovesNothingWhilePodsAreAttached(t *testing.T) {
 
 // What cannot be read may be a conf of multus, with records anywhere.
 func TestUninstallRemovesNothingWhenItCannotTell(t *testing.T) {
-	const unknown = "multus: nothing was removed: whether CONF/10-multus.conf is a conf of multus, and where its records are, is unknown: "
+	const unknown = "multus: nothing was removed: cannot tell whether CONF/10-multus.conf is a conf of multus, and where its records are: "
 	for _, test := range []struct{ name, conf, want string }{
 		{"a comment", "// " + multusConf, unknown},
 		{"a byte order mark", "\ufeff" + multusConf, unknown},

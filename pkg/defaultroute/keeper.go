@@ -35,9 +35,10 @@ type Keeper struct {
 }
 
 // New must be called before the first delegate runs. The Keeper leaves alone
-// the routes that already exist, except those through the interface ifname: in
-// a chain, an earlier plugin has made that interface and its routes, which
-// count as the primary's. primary is the index of that delegate.
+// the routes that already exist, except those through the interface ifname: if
+// multus runs inside a plugin list, an earlier plugin has made that interface
+// and its routes, which count as the primary's. primary is the index of the
+// primary.
 func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 	k := &Keeper{table: table{nl}, primary: primary, links: map[string]int{ifname: primary}}
 	if err := k.look(nobody); err != nil {
@@ -51,7 +52,7 @@ func New(nl Netlink, ifname string, primary int) (*Keeper, error) {
 
 // Before prepares the pod for a delegate, given by its index. It removes the
 // routes of all other delegates and puts back those of this one. (Only the
-// primary of a chain has routes before it runs.)
+// primary can have routes before it runs, if multus runs inside a plugin list.)
 func (k *Keeper) Before(delegate int) error {
 	if _, err := k.replacements(); err != nil {
 		return err

@@ -14,9 +14,10 @@ import (
 
 // Netlink is a netlink socket in a pod's network namespace.
 type Netlink interface {
-	// Request sends one rtnetlink(7) message, of a type RTM_ and with flags
-	// NLM_F_, and returns the bodies of the messages that the kernel answers
-	// with. If the kernel refuses it, the error is a unix.Errno.
+	// Request sends one rtnetlink(7) message and returns the bodies of the
+	// messages that the kernel answers with. kind is an RTM_ constant and flags
+	// are NLM_F_ constants, among them NLM_F_ACK or NLM_F_DUMP. If the kernel
+	// refuses the message, the error is a unix.Errno.
 	Request(kind uint16, flags int, body []byte) ([][]byte, error)
 	// LinkName returns the name of the interface with an index. It returns
 	// unix.ENODEV when there is none.

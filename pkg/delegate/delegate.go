@@ -155,7 +155,7 @@ func label(d netconf.Delegate, plugin int) string {
 		where = append(where, d.IfName)
 	}
 	if d.List {
-		where = append(where, fmt.Sprintf("plugin %d of %d", plugin, len(d.Plugins)))
+		where = append(where, fmt.Sprintf("plugins[%d]", plugin))
 	}
 	text := fmt.Sprintf("delegate %d %q", d.Index, d.Plugins[plugin].Type)
 	if len(where) > 0 {

@@ -196,9 +196,9 @@ func TestListFails(t *testing.T) {
 		code  uint
 		want  []string
 	}{
-		{"DEL", "DEL c 1.1.0,DEL b 1.1.0,DEL a 1.1.0", 103, []string{"c fails", "a fails", "details of c fails", "details of a fails", "(net0, plugin 2 of 3)"}},
+		{"DEL", "DEL c 1.1.0,DEL b 1.1.0,DEL a 1.1.0", 103, []string{"c fails", "a fails", "details of c fails", "details of a fails", "(net0, plugins[2])"}},
 		{"GC", "GC a 1.1.0,GC b 1.1.0,GC c 1.1.0", 101, []string{"a fails", "c fails", "details of a fails", "details of c fails"}},
-		{"CHECK", "CHECK a 1.1.0", 101, []string{`delegate 0 "a" (net0, plugin 0 of 3): CHECK: a fails`}},
+		{"CHECK", "CHECK a 1.1.0", 101, []string{`delegate 0 "a" (net0, plugins[0]): CHECK: a fails`}},
 		{"STATUS", "STATUS a 1.1.0", 101, []string{"a fails"}},
 	} {
 		p := &plugins{supports: map[string]string{"a": "1.1.0", "b": "1.1.0", "c": "1.1.0"}, fails: map[string]error{}}

@@ -75,8 +75,8 @@ func (g *Guard) forget() error {
 	return nil
 }
 
-// Started notes which process the plugin is: the next holder waits for it
-// without a limit.
+// Started writes the plugin's pid to the lock's file: the next holder waits for
+// that process without a time limit.
 func (g *Guard) Started(pid int) {
 	g.noted = true
 	_ = g.note(strconv.Itoa(pid)) // without it the wait is limited

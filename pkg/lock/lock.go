@@ -96,9 +96,9 @@ func Acquire(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
-// Abandoned reports whether the lock's file was there: an earlier holder was
-// killed and has left it, and perhaps other files. It may also be that a
-// process which still waits for the lock has just made it.
+// Abandoned reports whether the lock's file already existed when Acquire opened
+// it: an earlier holder was killed and has left it, and perhaps other files. It
+// may also be that a process which still waits for the lock has just made it.
 func (l *Lock) Abandoned() bool { return l.found }
 
 // Release lets the next process work on the attachment.
@@ -113,8 +113,8 @@ func (l *Lock) Release() {
 	_ = l.file.Close()
 }
 
-// Probe checks that the file system of a directory has the kind of lock that
-// Acquire needs. Probes that run side by side do not disturb each other.
+// Probe checks that the file system of a directory supports the kind of lock
+// that Acquire needs. Probes that run side by side do not disturb each other.
 func Probe(dir string) error {
 	path := filepath.Join(dir, ".probe.lock")
 	file, err := safefile.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CREAT, fileMode)
@@ -141,7 +141,7 @@ func open(path string) (l *Lock, err error) {
 	}
 	l.state, err = safefile.Check(int(l.file.Fd()))
 	if err == nil && l.state.Nlink > 1 {
-		err = errors.New("it has another name too, and may be anything")
+		err = errors.New("it has several hard links, so it may belong to something else")
 	}
 	if err != nil {
 		_ = l.file.Close()

@@ -59,7 +59,7 @@ func (c *call) add(ctx context.Context) error {
 		before := *a
 		before.undoer = a.undoer.With("CNI_ARGS=" + stale.CNIArgs)
 		if err := before.undo(ctx, stale, &pod{}); err != nil {
-			return cnierror.Prefix(err, "undo what is left of this attachment from before")
+			return cnierror.Prefix(err, "undo what an earlier ADD of this attachment left behind")
 		}
 	}
 	r := newRecord(a.key, delegates, c.conf.RuntimeConfig)

@@ -77,7 +77,7 @@ func TestOtherNetns(t *testing.T) {
 	n.wantError("CHECK", n.call("CHECK", n.conf(both)), 8, "another network namespace")
 	n.wantCalls("CHECK")
 	n.does["DEL a"] = fails(103, "cannot")
-	n.wantError("ADD", n.call("ADD", n.conf(both), "CNI_ARGS=X=now"), 103, "undo what is left of this attachment from before", "cannot")
+	n.wantError("ADD", n.call("ADD", n.conf(both), "CNI_ARGS=X=now"), 103, "undo what an earlier ADD of this attachment left behind", "cannot")
 	if got := n.calls[0].args; got != "X=before" {
 		t.Errorf("DEL of the stale record: got CNI_ARGS %q", got)
 	}

@@ -58,10 +58,11 @@ type ForgottenDelegate struct {
 // no longer succeed, or because the runtime sends none after a reboot.
 //
 // entry is the record as the caller found it in the directory dir. conf is the
-// current conf, or nil. With a conf, entry.Key must be complete; a legacy
-// record has only the container's id. Forget uses the conf where a plugin
-// refuses the record's configuration, and where the record is damaged; without
-// one it returns ErrNoConf for a legacy record.
+// current conf, or nil. With a conf, entry.Key must be complete: in the entry
+// of a legacy record, which has only the container's id, the caller sets
+// Network and IfName. Forget uses the conf where a plugin refuses the record's
+// configuration, and where the record is damaged; without one, Forgotten.Err is
+// ErrNoConf for a legacy record.
 //
 // Forget leaves in place a record of a newer format, one that an ADD has written
 // since the caller looked, and any record when ctx is cancelled.

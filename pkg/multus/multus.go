@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: The multus-cni authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package multus serves the CNI verbs for a pod of several networks by calling
-// the plugins of these networks, its delegates. One verb, one file.
+// Package multus serves the CNI verbs for a pod with several networks by
+// calling the plugins of these networks, the delegates. Each verb has a file of
+// its own.
 //
 // It configures no network itself: which interfaces, addresses and routes a
 // pod gets is up to the delegates. The one exception is the default route.
@@ -35,7 +36,8 @@ type Multus struct {
 	Stderr io.Writer    // gets warnings, and what plugins write there
 
 	// Exec returns the executor that starts plugins; nil means pluginexec.Exec.
-	// guard is nil where no attachment is locked.
+	// guard is nil where no attachment is locked; guardOptional is as in
+	// pluginexec.Exec.
 	Exec func(guard pluginexec.Guard, guardOptional bool) invoke.Exec
 }
 

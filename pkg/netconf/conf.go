@@ -118,9 +118,10 @@ func Parse(text []byte) (*Conf, error) {
 	return conf, err
 }
 
-// Read reads a conf that has been parsed. pos is the offset of the object in its
-// document, for a Problem that concerns the whole object. The error is Problems;
-// the conf is never nil, but lacks what the Problems are about.
+// Read reads a conf from the JSON object that rawjson has made of it. pos is the
+// offset of the object in its document, for a Problem that concerns the whole
+// object. The error is Problems; the conf is never nil, but lacks what the
+// Problems are about.
 func Read(object rawjson.Object, pos int) (*Conf, error) {
 	r := &reader{delegate: -1}
 	conf := r.conf(object, pos)

@@ -25,8 +25,8 @@ import (
 // and container id, so that delegates with the same name would share an address
 // cursor and remove each other's rules. (The multus of 2017 gave them no name.)
 //
-// It returns an error when a secondary would get the same name: with code 7
-// when the conf sets that name, and with code 4 otherwise.
+// It returns an error when a secondary would get the interface name ifname too:
+// with code 7 when the conf sets that name, and with code 4 otherwise.
 func (c *Conf) Plan(ifname string) ([]Delegate, error) {
 	delegates := planned(c.Delegates, ifname)
 	for i := range delegates {

@@ -38,7 +38,7 @@ const own = "/proc/thread-self/ns/net"
 // Identity distinguishes a network namespace from all others, including earlier
 // ones with the same path or inode number.
 type Identity struct {
-	Boot string // the boot that the node was in, see random(4)
+	Boot string // the node's boot ID, see random(4)
 	// Namespace is "DEVICE:INODE" or "DEVICE:INODE:COOKIE", all in decimal. An
 	// inode number is used again as soon as it is free; a cookie
 	// (SO_NETNS_COOKIE, Linux 5.14) is not.
@@ -72,8 +72,8 @@ func (id Identity) Compare(now Identity) error {
 }
 
 // Check compares id with the network namespace at path. It returns ErrRebooted,
-// ErrNotExist or ErrReplaced when the namespace is gone or another one, and any
-// other error when it cannot tell.
+// ErrNotExist or ErrReplaced when the namespace of id is no longer there, and
+// any other error when it cannot tell.
 func (id Identity) Check(path string) error {
 	if id.Boot != "" {
 		boot, err := bootID()

@@ -40,7 +40,7 @@ func (n *Netns) Request(kind uint16, flags int, body []byte) ([][]byte, error) {
 	}
 }
 
-// Present returns the names that belong to an interface, as its name or as an
+// Present returns those of names that an interface has, as its name or as an
 // alternative name.
 func (n *Netns) Present(names []string) ([]string, error) {
 	links, err := n.links.LinkList()

@@ -143,7 +143,7 @@ func visit(file ns.NetNS, setns func(fd, nstype int) error, do func() error) err
 	home, err := ns.GetNS(own)
 	if err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("open the own network namespace: %w", err)
+		return fmt.Errorf("open multus's own network namespace: %w", err)
 	}
 	defer home.Close()
 	if err := setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -152,7 +152,7 @@ func visit(file ns.NetNS, setns func(fd, nstype int) error, do func() error) err
 	}
 	err = do()
 	if err := setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
-		panic(fmt.Errorf("return to the own network namespace: %w", err))
+		panic(fmt.Errorf("return to multus's own network namespace: %w", err))
 	}
 	runtime.UnlockOSThread()
 	if err != nil {

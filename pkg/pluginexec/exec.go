@@ -67,7 +67,7 @@ type Exec struct {
 	Stderr io.Writer // gets what plugins write on stderr, as they write it
 	Guard  Guard     // nil for calls that concern no attachment
 	// GuardOptional runs a plugin without its guard if Guard.Acquire fails: a
-	// disk that is full or read-only must not keep a plugin from being DELed.
+	// disk that is full or read-only must not prevent a DEL.
 	GuardOptional bool
 
 	pidfdOpen func(pid, flags int) (int, error) // nil for unix.PidfdOpen

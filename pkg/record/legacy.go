@@ -27,9 +27,9 @@ const (
 	OriginUpstream Origin = "upstream" // the Multus of k8snetworkplumbingwg
 )
 
-// Legacy is the record that another Multus has left of a container: an array of
-// delegates in a file that has the container's id as its name. It does not name
-// the network, the interface or the network namespace of the attachment.
+// Legacy is the record that another Multus has left for a container: an array
+// of delegates in a file that has the container's id as its name. It does not
+// name the network, the interface or the network namespace of the attachment.
 type Legacy struct {
 	Origin    Origin
 	Path      string

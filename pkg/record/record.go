@@ -63,11 +63,11 @@ type Record struct {
 	// and could not be undone, some delegates may be attached and others not.
 	Complete bool `json:"complete,omitempty"`
 
-	// DefaultRoute holds the interface through which the pod's default route of
-	// a family, "ipv4" or "ipv6", leads. A family without one has no entry.
+	// DefaultRoute maps a family, "ipv4" or "ipv6", to the interface through
+	// which the pod's default route leads. A family without one has no entry.
 	DefaultRoute map[string]string `json:"defaultRoute,omitempty"`
-	// TakenRoutes are default routes that delegates installed and multus removed,
-	// as defaultroute.Keeper.Taken has them.
+	// TakenRoutes are default routes that delegates installed and multus removed
+	// for good, as returned by defaultroute.Keeper.Taken.
 	TakenRoutes []string `json:"takenRoutes,omitempty"`
 }
 
@@ -85,9 +85,9 @@ type Delegate struct {
 	// Result is what the last plugin that has run returned, an object. It is nil
 	// before that, and for an empty result.
 	Result json.RawMessage `json:"result,omitempty"`
-	// InterfaceSeen reports that IfName was in the pod's network namespace when
-	// the delegate's ADD had ended. False may also mean that the record was
-	// written by a multus that did not look.
+	// InterfaceSeen reports that IfName was in the pod's network namespace after
+	// the last delegate's ADD, or before a DEL that failed. False may also mean
+	// that the record was written by a multus that did not look.
 	InterfaceSeen bool `json:"interfaceSeen,omitempty"`
 }
 

@@ -186,7 +186,7 @@ func (b *bench) records() error {
 		}
 		each = append(each, float64(c.cpu)/many/(float64(noop.cpu)/20))
 	}
-	b.median("GC over 10,000 records, each, over a bare spawn", "", "x", each)
+	b.median("GC over 10,000 records, CPU per record over a bare spawn", "", "x", each)
 	return nil
 }
 

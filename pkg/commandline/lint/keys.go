@@ -44,7 +44,7 @@ func upstreamAdvice(key string) string {
 			"kubeconfig systemnamespaces multusnamespace namespaceisolation globalnamespaces confdir pernodecertificate",
 			"every pod gets all delegates, and no API server is asked: remove it",
 		},
-		{"readinessindicatorfile", `install the conf when the primary's plugin is ready, see "multus ready"`},
+		{"readinessindicatorfile", "remove it, and install the conf when the primary's plugin is ready"},
 		{"logtostderr logoptions", "warnings go to stderr, and logFile and logLevel say what else is logged: remove it"},
 		{"bindir", "plugins are found where the runtime looks for them: remove it"},
 		{"retrydeleteonerror", "a DEL that fails says so, and runtimes try it again: remove it"},

@@ -112,7 +112,7 @@ func (l *linter) isList(name string, top rawjson.Object) bool {
 	switch ext := filepath.Ext(name); {
 	case ext == ".conflist" && plugins == nil:
 		l.fault(0, "plugins", "is missing: runtimes expect a list of plugins in a file that ends in .conflist; "+
-			"write one, or let the name end in .conf")
+			"write one, or rename the file to end in .conf")
 		return false
 	case (ext == ".conf" || ext == ".json") && content:
 		l.fault(plugins.Pos, "plugins", "makes this a list, and runtimes expect lists only in files that end in .conflist: rename the file")

@@ -44,7 +44,7 @@ func (l *linter) fromList(top rawjson.Object) (own rawjson.Object, pos int) {
 				l.find(u)
 			}
 		case own != nil:
-			l.fault(kind.Pos, "plugins", "holds multus twice: it can attach a pod once; put all networks into one list of delegates")
+			l.fault(kind.Pos, "plugins", "holds multus twice: it can attach a pod only once; put all networks into one list of delegates")
 		default:
 			own, pos = append(plugin.Without("name", "cniVersion"), inherited...), m.Pos
 		}

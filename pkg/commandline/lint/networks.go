@@ -30,7 +30,7 @@ func (l *linter) names(conf *netconf.Conf) {
 			continue
 		}
 		p := netconf.Problem{Delegate: own, Field: "name", Pos: name.Pos, Msg: fmt.Sprintf(
-			"%q is the name of delegate %d too: they would remove each other's ipMasq rules and share host-local's account; "+
+			"%q is the name of delegate %d too: they would remove each other's ipMasq rules and share host-local's leases; "+
 				"give each its own name, or leave it out", d.Name, other)}
 		if d := conf.Delegates[own]; !d.List && len(d.Plugins) > 0 {
 			p.Type = d.Plugins[0].Type

@@ -3,7 +3,7 @@
 
 //go:build linux
 
-// Package try attaches a throw-away network namespace to the networks of a conf,
+// Package try attaches a temporary network namespace to the networks of a conf,
 // with the real plugins of the node, and detaches it, as a runtime would do with
 // a pod.
 //
@@ -88,7 +88,7 @@ func (t *trial) run(ctx context.Context, o Options) (kept bool, err error) {
 	return false, errors.Join(t.del(ctx), t.compare(context.WithoutCancel(ctx), before))
 }
 
-// trial is one throw-away attachment.
+// trial is one temporary attachment.
 type trial struct {
 	id     string
 	netns  string // a path
@@ -187,7 +187,7 @@ func message(err error) string {
 // Remove removes a trial that was kept, or killed.
 func Remove(ctx context.Context, id string, stderr io.Writer) error {
 	if filepath.Base(id) != id || !isTrial(id) {
-		return fmt.Errorf("%q is not the id of a try: it begins with %s", id, prefix)
+		return fmt.Errorf("%q is not the id of a try: such an id begins with %s", id, prefix)
 	}
 	s, err := openState(id, stderr)
 	if err != nil {
