@@ -25,9 +25,11 @@
 //
 // # Limitations
 //
-// A process that closes the descriptors that it has inherited cannot be waited
-// for. If the lock's file is removed while the lock is held, the holder goes on
-// and the next one does not wait for it.
+// Once the plugin of a killed holder has ended, the processes that it has
+// started are waited for at most ten seconds: one that still runs then is taken
+// for a daemon. A process that closes the descriptors that it has inherited
+// cannot be waited for. If the lock's file is removed while the lock is held,
+// the holder goes on and the next one does not wait for it.
 package lock
 
 import (

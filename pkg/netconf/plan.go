@@ -18,9 +18,10 @@ import (
 // Plan returns the delegates with the interface name and the network name that
 // each of them gets.
 //
-// The primary gets ifname, which is CNI_IFNAME, and the conf's own name. The
-// secondaries get net0, net1, ... in list order, unless they name their
-// interface themselves, and the network name <name>-<interface>: host-local's
+// A delegate keeps the network name that it has. The primary gets ifname, which
+// is CNI_IFNAME, and by default the conf's own name. The secondaries get net0,
+// net1, ... in list order, unless they name their interface themselves, and by
+// default the network name <name>-<interface>: host-local's
 // round robin and the ipMasq chains of ptp and bridge are keyed by network name
 // and container id, so that delegates with the same name would share an address
 // cursor and remove each other's rules. (The multus of 2017 gave them no name.)

@@ -82,8 +82,9 @@ type Delegate struct {
 	DisableGC    bool     `json:"disableGC,omitempty"`
 	Plugins      []Plugin `json:"plugins"` // exactly one, unless List
 
-	// Result is what the last plugin that has run returned, an object. It is nil
-	// before that, and for an empty result.
+	// Result is what the last plugin that has run returned, an object, less the
+	// default routes that multus removed for good. It is nil before that, and
+	// for an empty result.
 	Result json.RawMessage `json:"result,omitempty"`
 	// InterfaceSeen reports that IfName was in the pod's network namespace after
 	// the last delegate's ADD, or before a DEL that failed. False may also mean

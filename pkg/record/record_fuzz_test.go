@@ -73,7 +73,7 @@ func FuzzRecord(f *testing.F) {
 
 // Whatever a legacy record's file holds is either refused, or gives delegates
 // that have a configuration and a name.
-func FuzzLegacy(f *testing.F) {
+func FuzzLegacyRecord(f *testing.F) {
 	for _, golden := range []string{"2017.json", "upstream.json"} {
 		text, err := os.ReadFile(filepath.Join("testdata", "golden", golden))
 		if err != nil {

@@ -47,6 +47,34 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestFuzzTargets checks that the page lists each fuzz target, and that no two
+// have one name: ./build fuzz finds the package of a target by its name.
+func TestFuzzTargets(t *testing.T) {
+	files, err := filepath.Glob("../../pkg/*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deeper, err := filepath.Glob("../../pkg/*/*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var targets []string
+	for _, file := range append(files, deeper...) {
+		for _, m := range regexp.MustCompile(`(?m)^func (Fuzz\w+)`).FindAllStringSubmatch(read(t, file), -1) {
+			targets = append(targets, m[1])
+		}
+	}
+	var listed []string
+	for _, m := range regexp.MustCompile(`(?m)^\| (Fuzz\w+) \|`).FindAllStringSubmatch(read(t, "../../doc/reliability.md"), -1) {
+		listed = append(listed, m[1])
+	}
+	slices.Sort(targets)
+	slices.Sort(listed)
+	if len(targets) == 0 || !slices.Equal(targets, listed) {
+		t.Errorf("the targets are\n%q\nand doc/reliability.md lists\n%q", targets, listed)
+	}
+}
+
 func followLink(t *testing.T, page, target, anchor string) {
 	t.Helper()
 	path := page
