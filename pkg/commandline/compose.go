@@ -182,6 +182,9 @@ func readSource(file string) (*source, error) {
 	if len(s.types()) == 0 {
 		return nil, fmt.Errorf(`%s is not a conf: it has neither "type" nor "plugins"`, file)
 	}
+	if slices.Contains(s.types(), "multus-shim") {
+		return nil, fmt.Errorf("%s is a conf of Kubernetes Multus: name the confs of the networks instead", file)
+	}
 	return s, nil
 }
 

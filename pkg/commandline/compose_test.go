@@ -111,6 +111,7 @@ func TestComposeRefuses(t *testing.T) {
 		"master.conf":  `{"type": "ptp", "name": "p", "masterplugin": false}`,
 		"ifname.conf":  `{"type": "ptp", "name": "p", "ifname": "a"}`,
 		"path.conf":    `{"type": "/bin/ptp", "name": "p"}`,
+		"shim.conf":    `{"type": "multus-shim", "name": "p"}`,
 	})
 	for _, test := range []struct{ confs, want string }{
 		{"multus.conf", "DIR/multus.conf is a conf of multus: "},
@@ -125,6 +126,7 @@ func TestComposeRefuses(t *testing.T) {
 		{"unnamed.conf", "DIR/unnamed.conf has no name, "},
 		{"master.conf", `DIR/master.conf has the key "masterplugin", `},
 		{"ptp.conf ifname.conf", `DIR/ifname.conf has the key "ifname", `},
+		{"shim.conf", "DIR/shim.conf is a conf of Kubernetes Multus: "},
 		{"ptp.conf path.conf", "multus would refuse the conf: "},
 		{"ptp.conf nonexistent.conf", "open DIR/nonexistent.conf: "},
 	} {

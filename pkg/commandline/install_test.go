@@ -217,7 +217,7 @@ func TestInstallRefuses(t *testing.T) {
 		},
 		{
 			"a plugin that is missing", func(h *host) { _ = os.Remove(filepath.Join(h.bin, "tuning")) },
-			"SOURCE:2:116: error: delegate 1 \"tuning\": \"plugins[1].type\" names \"tuning\", which is not in BIN: install it there, or correct the name\n" +
+			"SOURCE:2:116: error: delegate 1 \"tuning\": \"plugins[1].type\" names \"tuning\", which is not in BIN: install it there, correct the name, or say where the plugins are (--cni-path; install: --bin-dir)\n" +
 				"SOURCE: 1 error, 0 warnings\nmultus: nothing was installed: the conf has errors\n",
 		},
 		{

@@ -26,21 +26,26 @@ type network struct {
 type predecessor struct {
 	file     string
 	networks []network
+	primary  network
 	source   *source
 	cniDirs  []string // where the records of its pods are, when it is one of multus
 }
 
 // takeOver compares the conf with the one that it replaces. It warns of what new
 // pods would lose, and returns an error when they could get addresses of
-// running pods.
+// running pods, or when the records of running pods would not be found.
 func (i *installation) takeOver(text []byte, conf *netconf.Conf) error {
 	old, err := i.predecessor()
 	if err != nil || old == nil {
 		return err
 	}
 	i.warnOfLosses(old, text, conf)
+	i.warnOfNewPrimary(old, conf)
 	if i.drained || old.hasNoPods() {
 		return nil
+	}
+	if err := i.recordsLost(old, conf); err != nil {
+		return err
 	}
 	return old.poolLost(conf)
 }
@@ -81,10 +86,12 @@ func (i *installation) predecessor() (*predecessor, error) {
 		old.cniDirs = dirs
 		if conf := lint.Check(file, text, nil).Conf; conf != nil {
 			old.networks = networksOf(conf)
+			old.primary = old.networks[slices.IndexFunc(conf.Delegates, func(d netconf.Delegate) bool { return d.Primary })]
 		}
 		return old, nil
 	}
-	old.networks = []network{{old.source.list()[0].Type, old.source.Name}}
+	old.primary = network{old.source.list()[0].Type, old.source.Name}
+	old.networks = []network{old.primary}
 	return old, nil
 }
 
@@ -95,6 +102,34 @@ func networksOf(conf *netconf.Conf) []network {
 		networks[i] = network{d.Plugins[0].Type, d.Name}
 	}
 	return networks
+}
+
+// recordsLost returns an error when running pods have records that multus would
+// not find with the conf: it looks in cniDir, for the name of the conf. Where the
+// records are out of sight, recordsLost only warns, since they may be those of
+// another Multus, which do not depend on the name.
+func (i *installation) recordsLost(old *predecessor, conf *netconf.Conf) error {
+	var was, is string
+	switch {
+	case len(old.cniDirs) == 0:
+		return nil
+	case old.source.Name != conf.Name:
+		was, is = fmt.Sprintf(`"name": %q`, old.source.Name), fmt.Sprintf("%q", conf.Name)
+	case !slices.Contains(old.cniDirs, conf.CNIDir):
+		was, is = fmt.Sprintf(`"cniDir": %q`, old.cniDirs[0]), fmt.Sprintf("%q", conf.CNIDir)
+	default:
+		return nil
+	}
+	if !slices.ContainsFunc(old.cniDirs, exists) {
+		i.complain("warning: %s has %s and this conf has %s: multus would not find the records of pods that are attached", old.file, was, is)
+		return nil
+	}
+	records, err := recordsIn(old.cniDirs)
+	if err != nil || !slices.ContainsFunc(records, func(r stored) bool { return r.Key.Network == old.source.Name }) {
+		return err
+	}
+	return fmt.Errorf("%s serves the pods of this node and has %s, and this conf has %s: "+
+		"to delete these pods, multus would not find their records. Write %s; or drain the node, then use --drained", old.file, was, is, was)
 }
 
 // poolLost returns an error when a plugin that serves the pods so far would get
@@ -117,6 +152,17 @@ func (old *predecessor) poolLost(conf *netconf.Conf) error {
 			old.file, had.kind, had.name, n, networks[n].name, had.name, n)
 	}
 	return nil
+}
+
+// warnOfNewPrimary warns when the network that has been the primary becomes a
+// secondary: Services and NetworkPolicies are for the primary alone.
+func (i *installation) warnOfNewPrimary(old *predecessor, conf *netconf.Conf) {
+	for n, d := range conf.Delegates {
+		if !d.Primary && d.Name != "" && (network{d.Plugins[0].Type, d.Name}) == old.primary {
+			i.complain("warning: %q is the primary network in %s, and in this conf it is a secondary, %s: "+
+				`if you do not mean that, move "masterplugin": true to delegate %d`, d.Name, old.file, d.IfName, n)
+		}
+	}
 }
 
 // warnOfLosses warns of plugins and capabilities that the conf no longer has.

@@ -45,6 +45,12 @@ func TestInstallComparesWithTheConfSoFar(t *testing.T) {
 			"multus: warning: 90-old.conflist declares the capability \"portMappings\", and this conf does not: runtimes would no longer send it\n" +
 				`multus: warning: 90-old.conflist runs "portmap", and no delegate of this conf does: new pods would go without it`,
 		},
+		{
+			"the primary becomes a secondary", flannelList, strings.NewReplacer(`"masterplugin": true, `, "", `{"type": "macvlan"}`, `{"type": "macvlan", "masterplugin": true}`).
+				Replace(flannelUnder(`"name": "cbr0",`)), "", exitOK,
+			`multus: warning: "cbr0" is the primary network in 90-old.conflist, and in this conf it is a secondary, net0: ` +
+				`if you do not mean that, move "masterplugin": true to delegate 1`,
+		},
 		{"a conf that no runtime can use", "{", flannelUnder(""), "", exitOK, ""},
 		{"a conf without a name", `{"plugins": [{"type": "flannel"}, {"type": "portmap"}]}`, flannelUnder(""), "", exitOK, ""},
 	} {
@@ -93,4 +99,49 @@ func TestInstallComparesWithTheMultusSoFar(t *testing.T) {
 	install(b+", "+a, "installed CONF/10-multus.conf")
 	install(c+", "+a, `its "ptp" has the network name "b"; in delegate 1 it is "c"`)
 	install(a, "installed CONF/10-multus.conf")
+}
+
+// A conf whose name or cniDir differs from that of the conf so far is refused
+// while there are records that multus would not find with it.
+func TestInstallLosesNoRecords(t *testing.T) {
+	dir := t.TempDir()
+	conf := func(name, cniDir string) string {
+		return fmt.Sprintf(`{"cniVersion": "1.0.0", "name": %q, "type": "multus", "cniDir": %q, "delegates": [
+			{"type": "ptp", "name": "a", "masterplugin": true}]}`, name, filepath.Join(dir, cniDir))
+	}
+	h := newHost(t)
+	install := func(conf, want string, args ...string) {
+		t.Helper()
+		h.write(h.source, conf)
+		output, _ := h.run(append([]string{"install", h.source}, args...)...)
+		if output = strings.ReplaceAll(output, dir, "DIR"); !strings.Contains(output, want) || strings.HasPrefix(want, "installed") && strings.Contains(output, "\nmultus: ") {
+			t.Errorf("%s: got\n%s\nwant %s in it", conf, output, want)
+		}
+	}
+	save := func(network, cniDir string) {
+		t.Helper()
+		if err := (record.Store{Dir: filepath.Join(dir, cniDir)}).Save(&record.Record{
+			Network: network, ContainerID: "c0", IfName: "eth0", NetnsID: "4:1",
+			Delegates: []record.Delegate{aDelegate("eth0", "a", `{}`, "ptp")},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "new"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	install(conf("demo", "old"), "installed CONF/10-multus.conf")
+	install(conf("other", "old"), `multus: warning: 10-multus.conf has "name": "demo" and this conf has "other": `+
+		"multus would not find the records of pods that are attached\nunchanged BIN/multus\ninstalled CONF/10-multus.conf") // the records are out of sight
+	if err := os.Mkdir(filepath.Join(dir, "old"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	install(conf("demo", "old"), "installed CONF/10-multus.conf")
+	save("stranger", "old")
+	install(conf("other", "old"), "installed CONF/10-multus.conf")
+	save("other", "old")
+	install(conf("demo", "old"), `multus: nothing was installed: 10-multus.conf serves the pods of this node and has "name": "other", `+
+		`and this conf has "demo": to delete these pods, multus would not find their records. Write "name": "other"; or drain the node, then use --drained`)
+	install(conf("other", "new"), `10-multus.conf serves the pods of this node and has "cniDir": "DIR/old", and this conf has "DIR/new": `)
+	install(conf("other", "new"), "installed CONF/10-multus.conf", "--drained")
 }

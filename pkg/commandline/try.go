@@ -103,7 +103,8 @@ func describeTrial(r *try.Report) string {
 	for _, i := range r.Interfaces {
 		for _, g := range i.Gateways {
 			if g.State == try.Silent {
-				fmt.Fprintf(&text, "failed: the gateway %s of %s does not answer\n", g.Address, i.Name)
+				fmt.Fprintf(&text, "failed: the gateway %s of %s does not answer: correct \"gateway\" in its ipam or, "+
+					"if the network has none, use --no-gateway\n", g.Address, i.Name)
 			}
 		}
 	}

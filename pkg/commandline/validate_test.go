@@ -120,9 +120,10 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 		t.Fatalf("got %d confs, %v, want 40 or more", len(confs), err)
 	}
 	unloadable(t, filepath.Join(plugins, "needs-loader"))
-	shell := []byte("#!/nonexistent/sh -e\n")
-	if err := os.WriteFile(filepath.Join(plugins, "needs-shell"), shell, 0o755); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"needs-shell": "#!/nonexistent/sh -e\n", "needs-machine": "\x7fELF"} {
+		if err := os.WriteFile(filepath.Join(plugins, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, conf := range confs {
 		t.Run(filepath.Base(conf), func(t *testing.T) {

@@ -73,7 +73,7 @@ func (l *linter) find(u *unit) {
 		l.report(u.problem(u.field, u.pos, "%s, and %v: make it executable (chmod +x)", what, err), false)
 		return
 	case err != nil:
-		advice := "install it there, or correct the name"
+		advice := "install it there, correct the name, or say where the plugins are (--cni-path; install: --bin-dir)"
 		if similar := similarIn(l.path, u.kind); similar != "" {
 			advice += fmt.Sprintf(" (%q is there)", similar)
 		}
@@ -84,6 +84,11 @@ func (l *linter) find(u *unit) {
 	if errors.Is(err, fs.ErrNotExist) { // the file does exist, see ENOENT in execve(2)
 		l.warn(u.problem(u.field, u.pos, "%s, and %s cannot run here: the loader that it is linked with, or its interpreter, does not exist; "+
 			"on a node that lacks it too, install a statically linked release", what, path))
+		return
+	}
+	if errors.Is(err, syscall.ENOEXEC) {
+		l.warn(u.problem(u.field, u.pos, "%s, and %s cannot run here: it is for another architecture, or damaged; "+
+			"install the release for this node", what, path))
 		return
 	}
 	if err != nil {
@@ -166,6 +171,9 @@ func (*stranger) ExecPlugin(ctx context.Context, path string, stdin []byte, envi
 		return nil, context.Cause(ctx)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		said := bytes.TrimSpace(append(stdout.Bytes(), stderr.Bytes()...))
+		if len(said) == 0 {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: %s", err, said[max(0, len(said)-maxSaid):])
 	}
 	return stdout.Bytes(), nil

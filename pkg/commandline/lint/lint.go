@@ -130,7 +130,7 @@ func (l *linter) isOurs(top rawjson.Object) bool {
 		l.fault(0, "type", `is missing: write "type": "multus", it names the binary that the runtime calls`)
 	case IsMultus(kind, l.path):
 	case top.Get("delegates") == nil:
-		l.fault(m.Pos, "type", "is %s: this is not a conf of multus", short(m.Value))
+		l.fault(m.Pos, "type", "is %s: this is not a conf of multus; multus compose makes one from it", short(m.Value))
 		return false
 	default:
 		l.fault(m.Pos, "type", `must be "multus", the binary that the runtime calls, not %s`, short(m.Value))
