@@ -68,89 +68,112 @@ func (p *program) printTrial(r *try.Report, asJSON bool) error {
 	return p.write(string(text) + "\n")
 }
 
+// lines collects lines of a terminal. What plugins return may hold control
+// characters, which would reach the terminal.
+type lines struct{ strings.Builder }
+
+func (l *lines) add(format string, args ...any) {
+	l.WriteString(cnierror.OneLine(fmt.Sprintf(format, args...)) + "\n")
+}
+
 // describeTrial writes a report for people.
 func describeTrial(r *try.Report) string {
-	var text strings.Builder
+	var text lines
 	for _, id := range r.Removed {
-		fmt.Fprintf(&text, "removed %s, a try that was killed\n", id)
+		text.add("removed %s, a try that was killed", id)
 	}
-	fmt.Fprintf(&text, "network %s, container %s\n", cnierror.OneLine(r.Network), r.Container)
+	text.add("network %s, container %s", r.Network, r.Container)
 	if len(r.Interfaces) > 0 {
-		writeInterfaces(&text, r.Interfaces)
+		text.interfaces(r.Interfaces)
+		text.add("")
 		for _, route := range r.DefaultRoutes {
-			fmt.Fprintf(&text, "\n%s", route)
+			text.add("%s", route)
 		}
 		if len(r.DefaultRoutes) == 0 {
-			text.WriteString("\nno default route")
+			text.add("no default route")
 		}
-		fmt.Fprintf(&text, "\nDNS: %s\n", dnsOf(r.Result))
+		text.add("DNS: %s", dnsOf(r.Result))
 	}
 	if r.Result != nil {
 		result, _ := indent(r.Result) // it was encoded by multus
-		fmt.Fprintf(&text, "\nthe runtime gets:\n%s", result)
+		text.add("")
+		text.add("the runtime gets:")
+		for line := range strings.Lines(string(result)) {
+			text.add("%s", strings.TrimSuffix(line, "\n"))
+		}
 	}
-	fmt.Fprintf(&text, "\nADD %.0f ms", r.AddMS)
+	times := fmt.Sprintf("ADD %.0f ms", r.AddMS)
 	if r.CheckMS > 0 {
-		fmt.Fprintf(&text, ", CHECK %.0f ms", r.CheckMS)
+		times += fmt.Sprintf(", CHECK %.0f ms", r.CheckMS)
 	}
 	if r.DelMS > 0 {
-		fmt.Fprintf(&text, ", DEL %.0f ms", r.DelMS)
+		times += fmt.Sprintf(", DEL %.0f ms", r.DelMS)
 	}
-	text.WriteByte('\n')
+	text.add("")
+	text.add("%s", times)
+	text.problems(r)
+	text.end(r)
+	return text.String()
+}
+
+// interfaces writes a paragraph about each interface. Its lines are short: a
+// table of all this would not fit a terminal of 80 columns.
+func (l *lines) interfaces(interfaces []try.Interface) {
+	l.add("")
+	for _, i := range interfaces {
+		l.add("%s: %s, network %s", i.Name, strings.Join(i.Plugins, "+"), i.Network)
+		if i.Missing {
+			l.add("  no interface")
+		}
+		for _, address := range i.Addresses {
+			l.add("  %s", address)
+		}
+		for _, g := range i.Gateways {
+			l.add("  gateway %s %s", g.Address, g.State)
+		}
+		if !i.Missing {
+			l.add("  MAC %s, MTU %d", cmp.Or(i.MAC, "none"), i.MTU)
+		}
+		l.add("  ADD %.0f ms", i.Milliseconds)
+	}
+}
+
+// problems writes what failed.
+func (l *lines) problems(r *try.Report) {
 	for _, problem := range r.Problems {
-		fmt.Fprintf(&text, "failed: %s\n", cnierror.OneLine(problem))
+		l.add("failed: %s", problem)
 	}
 	for _, i := range r.Interfaces {
 		for _, g := range i.Gateways {
 			if g.State == try.Silent {
-				fmt.Fprintf(&text, "failed: the gateway %s of %s does not answer: correct \"gateway\" in its ipam or, "+
-					"if the network has none, use --no-gateway\n", g.Address, i.Name)
+				l.add(`failed: the gateway %s of %s does not answer: correct "gateway" in its ipam or, if the network has none, use --no-gateway`,
+					g.Address, i.Name)
 			}
 		}
 	}
-	writeEnd(&text, r)
-	return text.String()
 }
 
-// writeEnd describes what a try has left behind.
-func writeEnd(text *strings.Builder, r *try.Report) {
+// end writes what a try has left behind.
+func (l *lines) end(r *try.Report) {
 	if r.Kept {
-		fmt.Fprintf(text, "\nEnter the network namespace:\n  nsenter --net=%s\nRemove everything:\n  multus try --remove %s\n", r.Netns, r.Container)
+		l.add("")
+		l.add("Enter the network namespace:")
+		l.add("  nsenter --net=%s", r.Netns)
+		l.add("Remove everything:")
+		l.add("  multus try --remove %s", r.Container)
 		return
 	}
 	if len(r.New) > 0 {
-		fmt.Fprintf(text, "new interfaces on the node, shared or of another pod: %s\n", cnierror.OneLine(strings.Join(r.New, ", ")))
+		l.add("new interfaces on the node, shared or of another pod: %s", strings.Join(r.New, ", "))
 	}
 	if len(r.Gone) > 0 {
-		fmt.Fprintf(text, "interfaces gone from the node, kept by a plugin or moved to another pod: %s\n", cnierror.OneLine(strings.Join(r.Gone, ", ")))
+		l.add("interfaces gone from the node, kept by a plugin or moved to another pod: %s", strings.Join(r.Gone, ", "))
 	}
 	for _, what := range r.Left {
-		fmt.Fprintf(text, "left: %s\n", what)
+		l.add("left: %s", what)
 	}
 	if len(r.Left) == 0 {
-		text.WriteString("nothing is left\n")
-	}
-}
-
-// writeInterfaces writes a paragraph about each interface. Its lines are short: a
-// table of all this would not fit a terminal of 80 columns.
-func writeInterfaces(text *strings.Builder, interfaces []try.Interface) {
-	text.WriteByte('\n')
-	for _, i := range interfaces {
-		fmt.Fprintf(text, "%s: %s, network %s\n", i.Name, strings.Join(i.Plugins, "+"), cnierror.OneLine(i.Network))
-		if i.Missing {
-			text.WriteString("  no interface\n")
-		}
-		for _, address := range i.Addresses {
-			fmt.Fprintf(text, "  %s\n", address)
-		}
-		for _, g := range i.Gateways {
-			fmt.Fprintf(text, "  gateway %s %s\n", g.Address, g.State)
-		}
-		if !i.Missing {
-			fmt.Fprintf(text, "  MAC %s, MTU %d\n", cmp.Or(i.MAC, "none"), i.MTU)
-		}
-		fmt.Fprintf(text, "  ADD %.0f ms\n", i.Milliseconds)
+		l.add("nothing is left")
 	}
 }
 
@@ -169,5 +192,5 @@ func dnsOf(result json.RawMessage) string {
 			parts = append(parts, part.name+" "+strings.Join(part.values, " "))
 		}
 	}
-	return cnierror.OneLine(cmp.Or(strings.Join(parts, ", "), "none from the plugins"))
+	return cmp.Or(strings.Join(parts, ", "), "none from the plugins")
 }

@@ -6,7 +6,9 @@ package commandline
 import (
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
+	"unicode"
 
 	"multus-cni/pkg/commandline/try"
 )
@@ -39,6 +41,32 @@ func TestTryForPeople(t *testing.T) {
 	}
 	if got != string(want) {
 		t.Errorf("%s: got\n%s\nwant\n%s", golden, got, want)
+	}
+}
+
+// Whatever a plugin returns, no control character reaches the terminal.
+func TestTryPrintsNoControlCharacters(t *testing.T) {
+	const hostile = "a\x1b[31m\rb\u009b"
+	list := []string{hostile}
+	dns, err := json.Marshal(map[string]any{"dns": map[string]any{"nameservers": list, "domain": hostile, "search": list, "options": list}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := describeTrial(&try.Report{
+		Network: hostile, Container: "multus-try-1", DefaultRoutes: list, Problems: list, New: list, Gone: list, Left: list, Result: dns,
+		Interfaces: []try.Interface{
+			{Name: hostile, Network: hostile, Plugins: list, MAC: hostile, Addresses: list, Gateways: []try.Gateway{{Address: hostile, State: try.Silent}}},
+		},
+	})
+	if i := strings.IndexFunc(got, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }); i >= 0 {
+		t.Errorf("%q in %q", got[i:i+1], got)
+	}
+}
+
+func TestTryShowsAnInterfaceWithoutMAC(t *testing.T) {
+	got := describeTrial(&try.Report{Interfaces: []try.Interface{{Name: "tun0", MTU: 1500}}})
+	if want := "  MAC none, MTU 1500\n"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
 	}
 }
 
