@@ -21,10 +21,11 @@ import (
 // A delegate keeps the network name that it has. The primary gets ifname, which
 // is CNI_IFNAME, and by default the conf's own name. The secondaries get net0,
 // net1, ... in list order, unless they name their interface themselves, and by
-// default the network name <name>-<interface>: host-local's
-// round robin and the ipMasq chains of ptp and bridge are keyed by network name
-// and container id, so that delegates with the same name would share an address
-// cursor and remove each other's rules. (The multus of 2017 gave them no name.)
+// default the network name <name>-<interface>: host-local's round robin is
+// keyed by network name, and the ipMasq chains of ptp and bridge by network
+// name and container id, so that delegates with the same name would share an
+// address cursor and remove each other's rules. (The multus of 2017 gave them
+// no name.)
 //
 // It returns an error when a secondary would get the interface name ifname too:
 // with code 7 when the conf sets that name, and with code 4 otherwise.

@@ -67,8 +67,8 @@ const (
 	Unasked Answer = "not asked" // the interface has no such protocol, or it was not wanted
 )
 
-// OK reports whether nothing is wrong: everything succeeded, every gateway
-// answers and nothing is left.
+// OK reports whether nothing is wrong: everything succeeded, every gateway that
+// was asked answers, and nothing is left.
 func (r *Report) OK() bool {
 	for _, i := range r.Interfaces {
 		for _, g := range i.Gateways {
