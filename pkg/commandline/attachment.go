@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sort"
 	"time"
@@ -70,10 +71,17 @@ type stored struct {
 }
 
 // recordsIn returns the records in some directories. A directory that does not
-// exist is empty.
+// exist is empty, and one that has two names counts once.
 func recordsIn(dirs []string) ([]stored, error) {
 	var records []stored
+	var seen []os.FileInfo
 	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err == nil {
+			if slices.ContainsFunc(seen, func(other os.FileInfo) bool { return os.SameFile(info, other) }) {
+				continue
+			}
+			seen = append(seen, info)
+		}
 		entries, err := record.Store{Dir: dir}.Entries()
 		if err != nil {
 			return nil, err
@@ -141,7 +149,7 @@ func (a *attachment) fill(r *record.Record) {
 	case netns.IsGone(err):
 		a.State, a.Reason = isStale, err.Error()
 	case err != nil:
-		a.Reason = fmt.Sprintf("whether its network namespace exists is unknown: %v", err)
+		a.Reason = fmt.Sprintf("cannot tell whether its network namespace exists: %v", err)
 	}
 	for index, d := range r.Delegates {
 		a.Interfaces = append(a.Interfaces, networkInterface{

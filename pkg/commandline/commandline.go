@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"multus-cni/pkg/netconf"
 )
@@ -163,11 +164,27 @@ func (p *program) exit(command string, err error) int {
 }
 
 func (p *program) complain(format string, args ...any) {
-	_, _ = fmt.Fprintf(p.stderr, "multus: "+format+"\n", args...)
+	p.report("multus: "+format, args...)
+}
+
+// report writes a line to stderr, and say one to stdout.
+func (p *program) report(format string, args ...any) {
+	_, _ = io.WriteString(p.stderr, printable(fmt.Sprintf(format+"\n", args...)))
 }
 
 func (p *program) say(format string, args ...any) error {
-	return p.write(fmt.Sprintf(format+"\n", args...))
+	return p.write(printable(fmt.Sprintf(format+"\n", args...)))
+}
+
+// printable replaces control characters but line feeds by spaces, for a terminal:
+// names of files and what a conf holds may have any character.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 func (p *program) write(text string) error {

@@ -29,6 +29,7 @@ func TestWrongUseExitsWith2(t *testing.T) {
 		{"forget a b", `multus: say which container to forget, or --stale: see "multus help forget"`},
 		{"forget --stale a", `multus: --stale is for all containers that are gone: name none: see "multus help forget"`},
 		{"try", `multus: name one conf to try, or one try to --remove: see "multus help try"`},
+		{"try --remove x --json", `multus: --remove goes with no other option: see "multus help try"`},
 		{"try --remove x a.conf", `multus: name one conf to try, or one try to --remove: see "multus help try"`},
 		{"list all", `multus: list takes no argument such as "all": see "multus help list"`},
 		{"install", `multus: say which conf to install, one file: see "multus help install"`},

@@ -55,6 +55,12 @@ func (p *program) forget(flags *flag.FlagSet) func([]string) error {
 		case !f.stale:
 			f.container = args[0]
 		}
+		if f.confFile != "" {
+			var err error
+			if f.confs, err = confsIn(f.confFile); err != nil {
+				return err
+			}
+		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
 		return f.run(ctx)
@@ -62,12 +68,6 @@ func (p *program) forget(flags *flag.FlagSet) func([]string) error {
 }
 
 func (f *forgetting) run(ctx context.Context) error {
-	if f.confFile != "" {
-		var err error
-		if f.confs, err = confsIn(f.confFile); err != nil {
-			return err
-		}
-	}
 	dirs, err := f.dirs()
 	if err != nil {
 		return err

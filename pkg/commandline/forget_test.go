@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"multus-cni/pkg/record"
 )
 
@@ -112,6 +114,16 @@ func TestForgetReleasesWhatItCan(t *testing.T) {
     delegate 0 "bad" (net0): DEL: no such bridge
   removed
 `, exitError, "good eth0 bad net0 pool net0", "c2")
+	f.broken("c3", func(r *record.Record) {
+		withIPAM(r)
+		r.Delegates[0].Result = nil
+	})
+	f.want(fmt.Sprintf(head, "c3")+`  deleted delegate 1 good (eth0)
+  released the addresses of delegate 0 bad (net0) through its IPAM plugin: unknown which
+  delegate 0 bad (net0) may have left behind: interface net0
+    delegate 0 "bad" (net0): DEL: no such bridge
+  removed
+`, exitError, "good eth0 bad net0 pool net0", "c3")
 	f.wantLeft("")
 }
 
@@ -155,6 +167,20 @@ func TestForgetTakesNoLivePodUnlessItIsNamed(t *testing.T) {
 		"multus: warning: the pod's network namespace, /proc/self/ns/net, is still there: a pod that is running loses these networks\n"+
 		"  deleted delegate 1 good (eth0)\n  removed\n", exitOK, "good eth0", "ali")
 	f.wantLeft("")
+}
+
+func TestForgetReportsALockThatStays(t *testing.T) {
+	f := newForgetter(t)
+	lock := filepath.Join(f.dir, "demo:c1:eth0.json.lock")
+	if err := unix.Mkfifo(lock, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	p := &program{defaultCNIDir: f.dir, env: func(string) string { return f.plugins }, stdout: &out, stderr: &out}
+	code := p.main([]string{"forget", "c1"})
+	if want := "  not removed: " + lock + " cannot be used as a lock: remove it\n"; !strings.HasSuffix(out.String(), want) || code != exitError {
+		t.Errorf("got\n%s(%d), want %q at its end", &out, code, want)
+	}
 }
 
 func TestForgetWhatIsNoRecord(t *testing.T) {

@@ -53,7 +53,7 @@ func (p *program) install(flags *flag.FlagSet) func([]string) error {
 	flags.BoolVar(&i.dryRun, "dry-run", false, "")
 	flags.BoolVar(&i.wait, "wait", false, "")
 	return func(args []string) error {
-		if len(args) != 1 || args[0] == "-" {
+		if len(args) != 1 || args[0] == "-" || args[0] == "" {
 			return &usageError{"say which conf to install, one file"}
 		}
 		if i.wait && i.dryRun {
@@ -113,12 +113,15 @@ func (i *installation) putBinary() error {
 
 func (i *installation) putConf(text []byte) error {
 	stamp, err := i.put(i.conf, text, confMode, "")
-	i.known.conf, i.beside, i.yielded = stamp, i.siblings(), false
+	i.known.conf = stamp
+	if err == nil {
+		i.beside, i.yielded = i.siblings(), false
+	}
 	return err
 }
 
 // put installs one file and says so. more is appended to what it says when the
-// file changes.
+// file changes. The stamp is that of the file as it is then, also after an error.
 func (i *installation) put(path string, text []byte, mode os.FileMode, more string) (stamp string, err error) {
 	switch stamp := stampOf(path, text, mode); {
 	case stamp != replaced:
@@ -127,7 +130,7 @@ func (i *installation) put(path string, text []byte, mode os.FileMode, more stri
 		return stamp, i.say("would install %s%s", path, more)
 	}
 	if stamp, err = replace(path, text, mode); err != nil {
-		return stamp, err
+		return stampAt(path), err
 	}
 	return stamp, i.say("installed %s%s", path, more)
 }
@@ -140,7 +143,7 @@ func (i *installation) accept() ([]byte, error) {
 		}
 	}
 	i.known.source = stampAt(i.source) // before it is read, so that a later change is noticed
-	text, err := os.ReadFile(i.source)
+	text, err := readRegular(i.source)
 	if err != nil {
 		return nil, err
 	}

@@ -25,13 +25,14 @@ import (
 type host struct {
 	*testing.T
 	multus, bin, conf, source string
+	records                   string // the default directory of the records
 }
 
 func newHost(t *testing.T) *host {
 	t.Helper()
 	h := &host{
 		T: t, multus: filepath.Join(t.TempDir(), "multus"), bin: fakePlugins(t), conf: t.TempDir(),
-		source: filepath.Join(t.TempDir(), "10-multus.conf"),
+		source: filepath.Join(t.TempDir(), "10-multus.conf"), records: "/nonexistent/records",
 	}
 	script(t, h.multus, "echo multus v1.2.3")
 	for _, name := range []string{"multus", "multus-cni"} {
@@ -77,7 +78,7 @@ func (h *host) read(path string) string {
 // program is multus at work on the host; everything it prints goes to output.
 func (h *host) program(output io.Writer) *program {
 	return &program{
-		release: "v1.2.3", self: h.multus, defaultCNIDir: "/nonexistent/records", env: func(string) string { return "" },
+		release: "v1.2.3", self: h.multus, defaultCNIDir: h.records, env: func(string) string { return "" },
 		stdin: strings.NewReader(""), stdout: output, stderr: output,
 	}
 }

@@ -101,7 +101,7 @@ func (l *listing) run() error {
 // it, the default one and those of the confs. Only those of --cni-dir must
 // exist: the first ADD makes the others.
 func (l *listing) dirs() ([]string, error) {
-	named := filepath.SplitList(l.cniDir)
+	named := splitDirs(l.cniDir)
 	for _, dir := range named {
 		if _, err := os.Stat(dir); err != nil {
 			return nil, fmt.Errorf("look for records: %w", err)
@@ -120,11 +120,23 @@ func (l *listing) dirs() ([]string, error) {
 	for _, err := range confs.unknown {
 		l.complain("warning: %s", cnierror.OneLine(err.Error()))
 	}
-	dirs := confs.cniDirs
+	dirs := slices.DeleteFunc(confs.cniDirs, func(dir string) bool {
+		info, err := os.Stat(dir)
+		if err != nil || info.IsDir() {
+			return false
+		}
+		l.complain("warning: cniDir %s is not a directory", dir)
+		return true
+	})
 	if !slices.Contains(dirs, l.defaultCNIDir) {
 		dirs = append(dirs, l.defaultCNIDir)
 	}
 	return dirs, nil
+}
+
+// splitDirs returns the directories of a list that are not "".
+func splitDirs(list string) []string {
+	return slices.DeleteFunc(filepath.SplitList(list), func(dir string) bool { return dir == "" })
 }
 
 // forgetCommand returns the command that looks for records where list has.

@@ -202,6 +202,19 @@ func TestListFindsTheDirectoriesOfTheConfs(t *testing.T) {
 	}
 }
 
+func TestListCountsADirectoryOnce(t *testing.T) {
+	n := newNode(t)
+	n.record("demo", "a-good", "default/web", time.Minute*5, nil)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(n.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	records, err := recordsIn([]string{n.dir, "/nonexistent", link, n.dir})
+	if err != nil || len(records) != 1 {
+		t.Errorf("got %d records, %v, want 1", len(records), err)
+	}
+}
+
 func TestListMarksWhatIsNotAttached(t *testing.T) {
 	n := newNode(t)
 	n.record("demo", "a-good", "default/web", time.Minute*5, nil)
@@ -223,6 +236,9 @@ func TestListMarksWhatIsNotAttached(t *testing.T) {
 	conf := base64.StdEncoding.EncodeToString([]byte(`{"name": "cbr0", "plugins": [{"type": "flannel"}, {"type": "portmap"}]}`))
 	n.file("fedcba9876543210", `[{"Conf": {}, "Bytes": "`+conf+`"}]`, time.Hour*24*90)
 	golden(t, "testdata/list-states.txt", n.list(80))
+	if got := n.list(0); strings.ContainsRune(got, '\x1b') {
+		t.Errorf("got %q, want no control character", got)
+	}
 	got := regexp.MustCompile(`"written": "[^"]*"`).ReplaceAllString(n.list(0, "--json"), `"written": "TIME"`)
 	golden(t, "testdata/list-states.json", got)
 	golden(t, "testdata/list-metrics.txt", n.list(0, "--metrics"))

@@ -4,10 +4,13 @@
 package commandline
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"multus-cni/pkg/commandline/lint"
 	"multus-cni/pkg/netconf"
@@ -20,9 +23,23 @@ type ownConfs struct {
 	unknown []error  // one for each file that may be such a conf and cannot be read
 }
 
+// readRegular reads a regular file. It refuses any other, such as a named pipe,
+// on which a read might wait for ever.
+func readRegular(path string) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, fmt.Errorf("%s is not a regular file", path))
+	}
+	return io.ReadAll(file)
+}
+
 // own reads a file as netconf.Own does its text.
 func own(file string) (cniDirs []string, ours bool, err error) {
-	text, err := os.ReadFile(file)
+	text, err := readRegular(file)
 	if err != nil {
 		return nil, false, err
 	}

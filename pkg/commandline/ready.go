@@ -44,7 +44,7 @@ func (p *program) sameBinary(file string) error {
 	if err != nil {
 		return err
 	}
-	if info.Mode()&0o111 == 0 {
+	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 		return fmt.Errorf("%s cannot be executed", file)
 	}
 	self, err := os.Stat(p.self)
@@ -73,10 +73,13 @@ func firstOwn(dir string) (file string, err error) {
 	}
 	file = filepath.Join(dir, names[0])
 	_, ours, err := own(file)
-	if err == nil && !ours {
-		err = fmt.Errorf("runtimes read %s, which is not a conf of multus", file)
+	if err != nil {
+		return "", fmt.Errorf("runtimes read %s: %w", file, err)
 	}
-	return file, err
+	if !ours {
+		return "", fmt.Errorf("runtimes read %s, which is not a conf of multus", file)
+	}
+	return file, nil
 }
 
 // installedFrom checks that a conf was installed from source, whether or not
@@ -88,11 +91,11 @@ func installedFrom(source, conf string) error {
 	if stem(source) != stem(conf) {
 		return fmt.Errorf("runtimes read %s, not %s", conf, filepath.Base(source))
 	}
-	text, err := os.ReadFile(source)
+	text, err := readRegular(source)
 	if err != nil {
 		return err
 	}
-	now, err := os.ReadFile(conf)
+	now, err := readRegular(conf)
 	if err != nil || bytes.Equal(text, now) {
 		return err
 	}

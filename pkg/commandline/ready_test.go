@@ -4,11 +4,14 @@
 package commandline
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // touch makes a file so many hours older or newer than it would be if it were
@@ -51,4 +54,32 @@ func TestReady(t *testing.T) {
 	h.want(ready, exitOK, "ready", h.source)
 	h.write(filepath.Join(h.conf, "05-first.conf"), "{}")
 	notReady("runtimes read CONF/05-first.conf, which is not a conf of multus")
+}
+
+// A named pipe in the directory of the confs keeps no command waiting.
+func TestCommandsDoNotWaitForPipes(t *testing.T) {
+	h := newHost(t)
+	h.want("SOURCE: ok, 0 warnings: network \"demo\" gives a pod net0 (macvlan) and eth0 (bridge+tuning)\ninstalled BIN/multus: v1.2.3\ninstalled CONF/10-multus.conf\n",
+		exitOK, "install", h.source)
+	if err := unix.Mkfifo(filepath.Join(h.conf, "05-pipe.conf"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const pipe = "CONF/05-pipe.conf is not a regular file"
+	h.want("multus: not ready: runtimes read CONF/05-pipe.conf: "+pipe+"\n", exitError, "ready")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"list", "--conf-dir", h.conf}, pipe},
+		{[]string{"validate", "--offline", h.conf}, "05-pipe.conf: error: " + pipe},
+		{[]string{"uninstall", "--bin-dir", h.bin, "--conf-dir", h.conf}, pipe},
+		{[]string{"install", "--bin-dir", h.bin, "--conf-dir", h.conf, h.source}, "05-pipe.conf sorts before 10-multus.conf"},
+		{[]string{"install", "--bin-dir", h.bin, "--conf-dir", t.TempDir(), filepath.Join(h.conf, "05-pipe.conf")}, pipe},
+	} {
+		var text bytes.Buffer
+		h.program(&text).main(test.args)
+		if got := h.short(text.String()); !strings.Contains(got, test.want) {
+			t.Errorf("%s: got %q, want %q in it", test.args[0], got, test.want)
+		}
+	}
 }

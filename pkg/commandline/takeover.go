@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -71,7 +70,7 @@ func (i *installation) predecessor() (*predecessor, error) {
 		}
 		file = filepath.Join(filepath.Dir(i.conf), names[0])
 	}
-	text, err := os.ReadFile(file)
+	text, err := readRegular(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -105,8 +104,8 @@ func networksOf(conf *netconf.Conf) []network {
 }
 
 // recordsLost returns an error when running pods have records that multus would
-// not find with the conf: it looks in cniDir, for the name of the conf. Where the
-// records are out of sight, recordsLost only warns, since they may be those of
+// not find with the conf: it looks in cniDir and in the default directory, for
+// the name of the conf. Where the records are out of sight, recordsLost only warns, since they may be those of
 // another Multus, which do not depend on the name.
 func (i *installation) recordsLost(old *predecessor, conf *netconf.Conf) error {
 	var was, is string
@@ -115,7 +114,7 @@ func (i *installation) recordsLost(old *predecessor, conf *netconf.Conf) error {
 		return nil
 	case old.source.Name != conf.Name:
 		was, is = fmt.Sprintf(`"name": %q`, old.source.Name), fmt.Sprintf("%q", conf.Name)
-	case !slices.Contains(old.cniDirs, conf.CNIDir):
+	case !slices.Contains(old.cniDirs, conf.CNIDir) && !slices.Contains(old.cniDirs, i.defaultCNIDir):
 		was, is = fmt.Sprintf(`"cniDir": %q`, old.cniDirs[0]), fmt.Sprintf("%q", conf.CNIDir)
 	default:
 		return nil

@@ -144,4 +144,8 @@ func TestInstallLosesNoRecords(t *testing.T) {
 		`and this conf has "demo": to delete these pods, multus would not find their records. Write "name": "other"; or drain the node, then use --drained`)
 	install(conf("other", "new"), `10-multus.conf serves the pods of this node and has "cniDir": "DIR/old", and this conf has "DIR/new": `)
 	install(conf("other", "new"), "installed CONF/10-multus.conf", "--drained")
+
+	h.records = filepath.Join(dir, "new") // now the default directory, where a DEL finds them too
+	save("other", "new")
+	install(conf("other", "old"), "installed CONF/10-multus.conf")
 }

@@ -32,17 +32,23 @@ func (p *program) try(flags *flag.FlagSet) func([]string) error {
 		if len(args) == 1 == (*remove != "") || len(args) > 1 {
 			return &usageError{"name one conf to try, or one try to --remove"}
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		if *remove != "" && (*asJSON || *keep || *skipGateways || *path != "") {
+			return &usageError{"--remove goes with no other option"}
+		}
+		var conf []byte
+		if *remove == "" {
+			var err error
+			if conf, err = os.ReadFile(args[0]); err != nil {
+				return err
+			}
+		}
+		ctx, stop := p.interruptible()
 		defer stop()
 		if *remove != "" {
 			if err := try.Remove(ctx, *remove, p.stderr); err != nil {
 				return err
 			}
 			return p.say("removed %s", *remove)
-		}
-		conf, err := os.ReadFile(args[0])
-		if err != nil {
-			return err
 		}
 		report, err := try.Run(ctx, try.Options{
 			Conf: conf, CNIPath: p.pluginPath(*path), Keep: *keep, SkipGateways: *skipGateways, Stderr: p.stderr,
@@ -54,6 +60,20 @@ func (p *program) try(flags *flag.FlagSet) func([]string) error {
 			return err
 		}
 		return errReported
+	}
+}
+
+// interruptible returns a context that the first signal cancels. The second one
+// ends the process, since a plugin may hang.
+func (p *program) interruptible() (ctx context.Context, stop context.CancelFunc) {
+	ctx, ignore := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ended := context.AfterFunc(ctx, func() {
+		ignore()
+		p.complain("interrupted: detaching; a second signal ends this at once, and the next try removes what is left")
+	})
+	return ctx, func() {
+		ended()
+		ignore()
 	}
 }
 

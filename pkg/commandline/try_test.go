@@ -6,6 +6,7 @@ package commandline
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -32,6 +33,9 @@ func TestTryForPeople(t *testing.T) {
 	}
 	kept := *report
 	kept.Kept, kept.Removed, kept.Problems, kept.DelMS = true, nil, nil, 0
+	kept.DefaultRoutes = nil
+	kept.Interfaces = slices.Clone(report.Interfaces)
+	kept.Interfaces[0].Gateways = []try.Gateway{{Address: "10.1.0.1", State: try.Unasked}}
 	bad := &try.Report{Network: "demo", Container: "multus-try-2", AddMS: 2, DelMS: 1, Problems: []string{"ADD: no such plugin (code 7)"}}
 	got := describeTrial(report) + "--\n" + describeTrial(&kept) + "--\n" + describeTrial(bad)
 	const golden = "testdata/try.txt"

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"multus-cni/pkg/record"
 )
 
@@ -42,10 +44,10 @@ func (p *program) uninstall(flags *flag.FlagSet) func([]string) error {
 		}
 		binary := filepath.Join(*binDir, "multus")
 		if len(confs.files) == 0 && *cniDir == "" && exists(binary) {
-			return fmt.Errorf("nothing was removed: %s has no conf of multus, so that it is unknown where its records are: "+
+			return fmt.Errorf("nothing was removed: %s has no conf of multus, which would say where its records are: "+
 				"name their directory with --cni-dir (%s if the conf had no cniDir)", *confDir, p.defaultCNIDir)
 		}
-		dirs := slices.Concat(filepath.SplitList(*cniDir), confs.cniDirs, []string{p.defaultCNIDir})
+		dirs := slices.Concat(splitDirs(*cniDir), confs.cniDirs, []string{p.defaultCNIDir})
 		slices.Sort(dirs)
 		return (&removal{p, binary, confs.files, slices.Compact(dirs)}).run()
 	}
@@ -72,12 +74,12 @@ func (r *removal) run() error {
 
 // removeFile removes a file and says so.
 func (r *removal) removeFile(path string) error {
-	err := os.Remove(path)
+	err := unix.Unlink(path) // os.Remove would remove a directory too
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.say("not there: %s", path)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("remove %s: %w", path, err)
 	}
 	return r.say("removed %s", path)
 }

@@ -5,6 +5,7 @@ package commandline
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -117,6 +118,16 @@ func TestUninstallRemovesConfsAndBinary(t *testing.T) {
 	u.want("removed CONF/10-multus.conf\nremoved CONF/30-list.conflist\nremoved BIN/multus\n", exitOK, "BIN/ptp CONF/20-bridge.conf CONF/notes")
 	u.stdout = &bytes.Buffer{}
 	u.want("not there: BIN/multus\n", exitOK, "BIN/ptp CONF/20-bridge.conf CONF/notes")
+}
+
+// A directory called multus was not made by install.
+func TestUninstallRemovesNoDirectory(t *testing.T) {
+	u := newUninstaller(t)
+	binary := filepath.Join(u.bin, "multus")
+	if err := errors.Join(os.Remove(binary), os.Mkdir(binary, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	u.want("multus: remove BIN/multus: is a directory\n", exitError, "BIN/multus BIN/ptp", "--cni-dir", "RECORDS")
 }
 
 func TestUninstallRemovesNothingWhilePodsAreAttached(t *testing.T) {

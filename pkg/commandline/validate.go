@@ -59,7 +59,7 @@ func (v *validation) run(args []string) error {
 			}
 			continue
 		}
-		v.file(arg)
+		v.file(arg, os.ReadFile) // also of a pipe, such as the shell's <(...)
 	}
 	if err := v.print(); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (v *validation) directory(dir string) error {
 		what, check := v.purpose(file)
 		fmt.Fprintf(&lines, "  %d %s: %s\n", i+1, name, cnierror.OneLine(what))
 		if check {
-			v.file(file)
+			v.file(file, readRegular)
 		}
 	}
 	if !v.asJSON && len(names) > 0 {
@@ -135,13 +135,13 @@ func failed(reason string) *lint.Report {
 }
 
 // file reads one conf, "-" being stdin, and checks it and its directory.
-func (v *validation) file(file string) {
+func (v *validation) file(file string, read func(path string) ([]byte, error)) {
 	var text []byte
 	var err error
 	if file == "-" {
 		text, err = io.ReadAll(v.stdin)
 	} else {
-		text, err = os.ReadFile(file)
+		text, err = read(file)
 	}
 	if err != nil {
 		v.report(file, failed(err.Error()))
@@ -199,14 +199,14 @@ func (p *program) printReport(file string, report *lint.Report) error {
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", file, f.Line, f.Column)
 		}
-		_, _ = fmt.Fprintf(p.stderr, "%s: %s: %s\n", where, severity(f), cnierror.OneLine(f.Error()))
+		p.report("%s: %s: %s", where, severity(f), cnierror.OneLine(f.Error()))
 	}
 	if n := len(report.Findings) - len(shown); n > 0 {
-		_, _ = fmt.Fprintf(p.stderr, "%s: and %d more\n", file, n)
+		p.report("%s: and %d more", file, n)
 	}
 	summary := count(report.Warnings(), "warning")
 	if n := report.Errors(); n > 0 {
-		_, _ = fmt.Fprintf(p.stderr, "%s: %s, %s\n", file, count(n, "error"), summary)
+		p.report("%s: %s, %s", file, count(n, "error"), summary)
 		return nil
 	}
 	return p.say("%s: ok, %s: network %q gives a pod %s", file, summary, report.Conf.Name, interfaces(report.Conf))
@@ -216,7 +216,7 @@ func (p *program) printReport(file string, report *lint.Report) error {
 func interfaces(conf *netconf.Conf) string {
 	names := make([]string, len(conf.Delegates))
 	for i, d := range conf.Delegates {
-		names[i] = fmt.Sprintf("%s (%s)", d.IfName, strings.Join(d.Types(), "+"))
+		names[i] = fmt.Sprintf("%s (%s)", d.IfName, cnierror.OneLine(strings.Join(d.Types(), "+")))
 	}
 	last := len(names) - 1
 	if last == 0 {

@@ -6,6 +6,7 @@ package commandline
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,6 +144,40 @@ func TestInstallWaitLeavesWhatSomebodyElseChanged(t *testing.T) {
 	newConf := strings.Replace(goodConf, `"name"`, `"logLevel": "info", "name"`, 1)
 	w.write(w.source, newConf)
 	waitFor(t, "a new source is installed", func() bool { return w.read(w.placed) == newConf })
+}
+
+// After an error, nothing counts as changed until something is: the next try is
+// half a minute away, and nobody else is blamed.
+func TestInstallWaitReportsAnErrorOnce(t *testing.T) {
+	h := newHost(t)
+	var printed output
+	i := &installation{
+		program: h.program(&printed), source: h.source, self: []byte(h.read(h.multus)), binary: filepath.Join(h.bin, "multus"),
+		conf: filepath.Join(h.conf, filepath.Base(h.source)), wait: true,
+	}
+	if err := i.run(); err != nil {
+		t.Fatal(err)
+	}
+	h.write(h.source, strings.Replace(goodConf, `"name"`, `"logLevel": "info", "name"`, 1))
+	for _, path := range []string{i.binary, i.conf} { // no file can replace a directory
+		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if todo := i.react(i.look()); todo != (due{binary: true, all: true}) {
+		t.Fatalf("got %+v to do, want all", todo)
+	}
+	for _, todo := range []due{{binary: true}, {all: true}} {
+		if err := i.do(todo); err == nil {
+			t.Errorf("%+v: no error", todo)
+		}
+		if now := i.look(); now != i.known {
+			t.Errorf("after %+v: found %+v, want %+v", todo, now, i.known)
+		}
+	}
+	if text := []byte(h.read(h.source)); i.putConf(text) == nil || i.look() != i.known || i.yielded {
+		t.Errorf("after putConf: found %+v, want %+v", i.look(), i.known)
+	}
 }
 
 // linkerd turns the .conf that is read first into a .conflist.

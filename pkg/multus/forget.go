@@ -93,6 +93,8 @@ func (m *Multus) Forget(ctx context.Context, dir string, entry record.Entry, con
 	r, err := load()
 	var damaged *record.DamagedError
 	switch {
+	case errors.Is(err, record.ErrNotExist) && entry.Kind == record.KindLockOnly && a.lock == nil:
+		return Forgotten{Err: fmt.Errorf("%s cannot be used as a lock: remove it", entry.Path)}
 	case errors.Is(err, record.ErrNotExist): // no more than the lock of a killed run, or a DEL was faster
 		return Forgotten{}
 	case errors.As(err, &damaged):

@@ -50,7 +50,7 @@ func decode(text []byte, key Key) (*Record, error) {
 		return nil, otherFormat(text, err)
 	}
 	if r.Key() != key {
-		return nil, fmt.Errorf("it is the record of %v", r.Key())
+		return nil, fmt.Errorf("it is the record of network %q, container %q, %q", r.Network, r.ContainerID, r.IfName)
 	}
 	if err := r.apply(text[decoder.InputOffset():]); err != nil {
 		return nil, err

@@ -193,3 +193,57 @@ func TestTryStopped(t *testing.T) {
 		})
 	}
 }
+
+// TestTryThatHangs interrupts a try whose DEL does not end, twice, and the one
+// that is to remove what it left.
+func TestTryThatHangs(t *testing.T) {
+	inNode(t, func(t *testing.T, n *node) {
+		before := n.snapshot(t)
+		asked := filepath.Join(testDir, "asked")
+		n.script(t, "hanging", `
+			[ "$CNI_COMMAND" != DEL ] || until [ -e `+filepath.Join(testDir, "rest")+` ]; do touch `+asked+`; sleep 0.05; done
+			exec "$PLUGINS/ptp"`)
+		hanging := conf("1.0.0", primary(`{"type": "hanging", `+hostLocal(1)+`}`))
+		interrupt := func(cmd *exec.Cmd) {
+			t.Helper()
+			if err := os.Remove(asked); err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+			waitFor(t, "the DEL to hang", func() bool { _, err := os.Stat(asked); return err == nil })
+			if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, printed := n.try(t, hanging, "--no-gateway"), filepath.Join(testDir, "printed")
+		stderr, err := os.Create(printed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = stderr.Close() }()
+		first.Stderr = stderr
+		if err := first.Start(); err != nil {
+			t.Fatal(err)
+		}
+		interrupt(first)
+		waitFor(t, "the first signal to arrive", func() bool {
+			text, err := os.ReadFile(printed)
+			return err == nil && strings.Contains(string(text), "interrupted: detaching")
+		})
+		interrupt(first)
+		if err := first.Wait(); err == nil || err.Error() != "signal: interrupt" {
+			t.Errorf("%v after the second signal, want its end", err)
+		}
+		second := n.start(t, n.try(t, threeNetworks("1.0.0")))
+		interrupt(second.cmd)
+		if err := second.cmd.Wait(); err == nil || !strings.Contains(second.stderr.String(), "nothing was tried: interrupted") {
+			t.Errorf("%v, stderr %q, want that it was interrupted", err, &second.stderr)
+		}
+		if err := os.WriteFile(filepath.Join(testDir, "rest"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if found := n.mustTry(t, n.try(t, threeNetworks("1.0.0"), "--no-gateway"), 0); len(found.Removed) != 1 {
+			t.Errorf("removed %q, want the first", found.Removed)
+		}
+		n.nothingTried(t, before)
+	})
+}

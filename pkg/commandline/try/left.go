@@ -158,7 +158,7 @@ func (t *trial) forget(ctx context.Context) error {
 				continue
 			}
 			m := &multus.Multus{Env: t.env, Stderr: t.state.stderr}
-			done := m.Forget(context.WithoutCancel(ctx), conf.CNIDir, e, nil)
+			done := m.Forget(ctx, conf.CNIDir, e, nil)
 			for _, d := range done.Delegates {
 				if d.Err != nil && !d.Released {
 					t.left("perhaps the addresses of %s: %s", d.IfName, cmp.Or(strings.Join(d.Addresses, ", "), "unknown which"))

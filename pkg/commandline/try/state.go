@@ -17,9 +17,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/netconf"
 )
 
@@ -137,7 +139,13 @@ func ignoring(err, harmless error) error {
 	return err
 }
 
-// undo DELs a trial of another process and removes it.
+// leftoverTime is how long the removal of a trial that was killed may take
+// before the next one begins: its plugin may hang, and may have nothing to do
+// with the next conf.
+const leftoverTime = 30 * time.Second
+
+// undo DELs a trial of another process and removes it. When ctx is cancelled, it
+// leaves the trial in place.
 func (s *state) undo(ctx context.Context) error {
 	var err error
 	if s.Conf != nil {
@@ -146,6 +154,10 @@ func (s *state) undo(ctx context.Context) error {
 			t := &trial{id: s.id, netns: s.netns(), state: s, result: s.Result}
 			t.setList(list)
 			err = t.del(ctx)
+			if ctx.Err() != nil {
+				_ = s.file.Close()
+				return fmt.Errorf("remove %s: %w", s.id, ctx.Err())
+			}
 			for _, problem := range slices.Concat(t.report.Problems, t.report.Left) {
 				err = errors.Join(err, errors.New(problem))
 			}
@@ -155,6 +167,17 @@ func (s *state) undo(ctx context.Context) error {
 		return fmt.Errorf("remove %s: %w", s.id, err)
 	}
 	return nil
+}
+
+// undoWithin reports whether the trial was removed in that time.
+func (s *state) undoWithin(ctx context.Context, limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := s.undo(ctx)
+	if err != nil {
+		_, _ = fmt.Fprintf(s.stderr, "multus: warning: %s\n", cnierror.OneLine(err.Error()))
+	}
+	return ctx.Err() == nil
 }
 
 // removeLeftovers removes the trials that were killed, and returns their ids.
@@ -176,10 +199,13 @@ func removeLeftovers(ctx context.Context, stderr io.Writer) (removed []string, e
 			_ = s.file.Close()
 			continue
 		}
-		if err := s.undo(ctx); err != nil {
-			_, _ = fmt.Fprintf(stderr, "multus: warning: %v\n", err)
+		_, _ = fmt.Fprintf(stderr, "multus: removing %s, a try that was killed\n", id)
+		if s.undoWithin(ctx, leftoverTime) {
+			removed = append(removed, id)
 		}
-		removed = append(removed, id)
+		if ctx.Err() != nil {
+			return nil, errors.New("interrupted")
+		}
 	}
 	return removed, nil
 }

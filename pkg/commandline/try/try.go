@@ -85,7 +85,8 @@ func (t *trial) run(ctx context.Context, o Options) (kept bool, err error) {
 	if o.Keep && added && ctx.Err() == nil {
 		return true, nil
 	}
-	return false, errors.Join(t.del(ctx), t.compare(context.WithoutCancel(ctx), before))
+	ctx = context.WithoutCancel(ctx)
+	return false, errors.Join(t.del(ctx), t.compare(ctx, before))
 }
 
 // trial is one temporary attachment.
@@ -150,8 +151,10 @@ func (t *trial) inputs() netconf.Inputs { return netconf.Inputs{PrevResult: t.re
 
 // del detaches, also after an ADD that failed, as runtimes do.
 func (t *trial) del(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
 	t.timed(&t.report.DelMS, "DEL", func() error { return t.runner.Run(ctx, "DEL", t.list, t.inputs()) })
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return t.forget(ctx)
 }
 
@@ -184,7 +187,8 @@ func message(err error) string {
 	return fmt.Sprintf("%s (code %d)", cnierror.OneLine(text), e.Code)
 }
 
-// Remove removes a trial that was kept, or killed.
+// Remove removes a trial that was kept, or killed. When ctx is cancelled, it
+// leaves the trial in place.
 func Remove(ctx context.Context, id string, stderr io.Writer) error {
 	if filepath.Base(id) != id || !isTrial(id) {
 		return fmt.Errorf("%q is not the id of a try: such an id begins with %s", id, prefix)

@@ -83,7 +83,7 @@ readme_text() {
 shape() {
     sed -E 's/([0-9a-f]{2}:){5}[0-9a-f]{2}/MAC/; s/multus-try-[0-9a-f]+/multus-try-ID/; s/^[0-9a-f]{13,64} /CONTAINER /
         s/10\.244\.1\.([2-9]|[0-9]{2,})\/24/10.244.1.N\/24/; s/192\.168\.1\.2[01][0-9]\/24/192.168.1.N\/24/
-        s/ [0-9]+ ms/ N ms/g; s/ +[0-9]+$/ N/; s/ +[0-9]+m?[0-9]*s$/ N/; s/ +/ /g; s/ $//'
+        s/ [0-9]+ ms/ N ms/g; s/ +[0-9]+m?[0-9]*s$/ N/; s/ +/ /g; s/ $//'
 }
 
 # adopt rolls multus out over the pods.
