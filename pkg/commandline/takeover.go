@@ -105,8 +105,9 @@ func networksOf(conf *netconf.Conf) []network {
 
 // recordsLost returns an error when running pods have records that multus would
 // not find with the conf: it looks in cniDir and in the default directory, for
-// the name of the conf. Where the records are out of sight, recordsLost only warns, since they may be those of
-// another Multus, which do not depend on the name.
+// the name of the conf. Where the records are out of sight, recordsLost only
+// warns, since they may be those of another Multus, which do not depend on the
+// name.
 func (i *installation) recordsLost(old *predecessor, conf *netconf.Conf) error {
 	var was, is string
 	switch {
