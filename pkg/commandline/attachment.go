@@ -21,20 +21,20 @@ import (
 
 // The states of an attachment.
 const (
-	isAttached    = "attached"
-	isPartial     = "partial"     // ADD has not ended, or failed and could not be undone
-	isStale       = "stale"       // the pod is gone and was never detached
-	isLocked      = "locked"      // there is a lock and no record
-	isDamaged     = "damaged"     // the record cannot be read
-	isNewer       = "newer"       // the record has a format of a newer multus
-	isQuarantined = "quarantined" // a damaged record that a DEL has renamed
-	is2017        = "2017"        // written by the multus of 2017
-	isUpstream    = "upstream"    // written by Kubernetes Multus
+	stateAttached    = "attached"
+	statePartial     = "partial"     // ADD has not ended, or failed and could not be undone
+	stateStale       = "stale"       // the pod is gone and was never detached
+	stateLocked      = "locked"      // there is a lock and no record
+	stateDamaged     = "damaged"     // the record cannot be read
+	stateNewer       = "newer"       // the record has a format of a newer multus
+	stateQuarantined = "quarantined" // a damaged record that a DEL has renamed
+	state2017        = "2017"        // written by the multus of 2017
+	stateUpstream    = "upstream"    // written by Kubernetes Multus
 )
 
 // states lists them in the order of the help page.
 func states() []string {
-	return []string{isAttached, isPartial, isStale, isLocked, isDamaged, isNewer, isQuarantined, is2017, isUpstream}
+	return []string{stateAttached, statePartial, stateStale, stateLocked, stateDamaged, stateNewer, stateQuarantined, state2017, stateUpstream}
 }
 
 // attachment is one record, as --output json shows it.
@@ -123,13 +123,13 @@ func describe(e *record.Entry) attachment {
 	case record.KindLegacy:
 		a.fillLegacy(e.Legacy)
 	case record.KindLockOnly:
-		a.State = isLocked
+		a.State = stateLocked
 	case record.KindQuarantined:
-		a.State, a.Reason = isQuarantined, "a DEL could not read it and used the conf instead; look at it, then: multus forget "+e.Key.ContainerID
+		a.State, a.Reason = stateQuarantined, "a DEL could not read it and used the conf instead; look at it, then: multus forget "+e.Key.ContainerID
 	case record.KindNewer:
-		a.State, a.Reason = isNewer, "a newer multus has written it, and must be used for this attachment; this one leaves it in place"
+		a.State, a.Reason = stateNewer, "a newer multus has written it, and must be used for this attachment; this one leaves it in place"
 	case record.KindDamaged:
-		a.State, a.Reason = isDamaged, e.Err.Error()
+		a.State, a.Reason = stateDamaged, e.Err.Error()
 	}
 	var damaged *record.DamagedError
 	if errors.As(e.Err, &damaged) {
@@ -140,14 +140,14 @@ func describe(e *record.Entry) attachment {
 }
 
 func (a *attachment) fill(r *record.Record) {
-	a.Netns, a.Pod, a.State = r.Netns, cniargs.PodOf(r.CNIArgs), isAttached
+	a.Netns, a.Pod, a.State = r.Netns, cniargs.PodOf(r.CNIArgs), stateAttached
 	if !r.Complete {
-		a.State, a.Reason = isPartial, meaning(isPartial)
+		a.State, a.Reason = statePartial, meaning(statePartial)
 	}
 	err := netns.Identity{Boot: r.BootID, Namespace: r.NetnsID}.Check(r.Netns)
 	switch {
 	case netns.IsGone(err):
-		a.State, a.Reason = isStale, err.Error()
+		a.State, a.Reason = stateStale, err.Error()
 	case err != nil:
 		a.Reason = fmt.Sprintf("cannot tell whether its network namespace exists: %v", err)
 	}
@@ -161,9 +161,9 @@ func (a *attachment) fill(r *record.Record) {
 }
 
 func (a *attachment) fillLegacy(legacy *record.Legacy) {
-	a.State = is2017
+	a.State = state2017
 	if legacy.Origin == record.OriginUpstream {
-		a.State = isUpstream
+		a.State = stateUpstream
 	}
 	for index, d := range legacy.Delegates {
 		types, name := typesIn(d.Conf)
@@ -194,16 +194,16 @@ func typesIn(conf json.RawMessage) (types []string, name string) {
 func meaning(state string) string {
 	const legacy = "the next DEL of the container cleans up, or: multus forget CONTAINER --conf CONF"
 	switch state {
-	case isStale:
+	case stateStale:
 		return "the node was rebooted, or the pod's network namespace is gone; the next ADD or DEL of the container " +
 			"cleans up; where the runtime sends none (podman and nerdctl after a reboot): multus forget --stale"
-	case isPartial:
+	case statePartial:
 		return "the ADD is running, was killed, or failed; the next DEL cleans up, or: multus forget CONTAINER"
-	case isLocked:
+	case stateLocked:
 		return "an operation is running, or was killed before it had a record"
-	case is2017:
+	case state2017:
 		return "written by the multus of 2017; " + legacy
-	case isUpstream:
+	case stateUpstream:
 		return "written by Kubernetes Multus; " + legacy
 	}
 	return ""

@@ -68,6 +68,10 @@ func (p *program) forget(flags *flag.FlagSet) func([]string) error {
 }
 
 func (f *forgetting) run(ctx context.Context) error {
+	path := f.pluginPath(f.pluginDirs)
+	if !slices.ContainsFunc(path, isDir) { // nothing would be released, and the record be gone
+		return fmt.Errorf("plugins are looked for in %s, and there is no such directory: say with --cni-path where they are", strings.Join(path, ", "))
+	}
 	dirs, err := f.dirs()
 	if err != nil {
 		return err
@@ -104,7 +108,7 @@ func (f *forgetting) find(dirs []string) ([]remembered, error) {
 		all = append(all, remembered{r, describe(&r.Entry)})
 	}
 	if f.stale {
-		return slices.DeleteFunc(all, func(r remembered) bool { return r.shown.State != isStale || !f.isOfIfname(r) }), nil
+		return slices.DeleteFunc(all, func(r remembered) bool { return r.shown.State != stateStale || !f.isOfIfname(r) }), nil
 	}
 	id, err := f.containerIn(all)
 	if err != nil {
@@ -154,7 +158,7 @@ func (f *forgetting) forgetOne(ctx context.Context, r remembered) (released bool
 	if err := f.say("%s (%s): %s", cnierror.OneLine(name), r.shown.State, r.Path); err != nil {
 		return false, err
 	}
-	if r.Kind == record.KindReadable && r.shown.State != isStale {
+	if r.Kind == record.KindReadable && r.shown.State != stateStale {
 		f.complain("warning: the pod's network namespace, %s, is still there: a pod that is running loses these networks", r.shown.Netns)
 	}
 	if f.dryRun {

@@ -169,6 +169,14 @@ func TestForgetTakesNoLivePodUnlessItIsNamed(t *testing.T) {
 	f.wantLeft("")
 }
 
+func TestForgetNeedsThePlugins(t *testing.T) {
+	f := newForgetter(t)
+	f.broken("c1", rebooted)
+	f.want("multus: plugins are looked for in /nonexistent, and there is no such directory: say with --cni-path where they are\n",
+		exitError, "", "c1", "--cni-path", "/nonexistent")
+	f.wantLeft("demo:c1:eth0.json")
+}
+
 func TestForgetReportsALockThatStays(t *testing.T) {
 	f := newForgetter(t)
 	lock := filepath.Join(f.dir, "demo:c1:eth0.json.lock")

@@ -138,7 +138,7 @@ func (i *installation) put(path string, text []byte, mode os.FileMode, more stri
 // accept returns the conf's text, or an error when it must not be installed.
 func (i *installation) accept() ([]byte, error) {
 	for _, file := range []string{i.binary, i.conf} {
-		if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
+		if !isDir(filepath.Dir(file)) {
 			return nil, fmt.Errorf("there is no directory %s: name the one that the runtime uses, or create it (mkdir -p)", filepath.Dir(file))
 		}
 	}

@@ -44,7 +44,7 @@ func TestManPageHasEveryCommandAndFlag(t *testing.T) {
 		}
 	}
 	for _, state := range states() {
-		if state != isAttached && !strings.Contains(described["list"], "\n.It "+state+"\n") {
+		if state != stateAttached && !strings.Contains(described["list"], "\n.It "+state+"\n") {
 			t.Errorf("multus.8 does not describe the state %s", state)
 		}
 	}

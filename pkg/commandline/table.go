@@ -94,7 +94,7 @@ func (t *table) add(a *attachment, short layout) {
 		id = id[:shortID]
 	}
 	state := a.State
-	if state == isAttached {
+	if state == stateAttached {
 		state = ""
 	}
 	list := a.Interfaces
@@ -202,9 +202,9 @@ func notes(attachments []attachment, forget string) string {
 	replace := func(text string) string {
 		return strings.ReplaceAll(cnierror.OneLine(text), "multus forget", forget)
 	}
-	seen := map[string]bool{isAttached: true}
+	seen := map[string]bool{stateAttached: true}
 	for _, a := range attachments {
-		if general := meaning(a.State); general == "" && a.State != isAttached {
+		if general := meaning(a.State); general == "" && a.State != stateAttached {
 			fmt.Fprintf(&text, "%s: %s\n", a.State, cnierror.OneLine(a.Record))
 			fmt.Fprintf(&text, "  %s\n", replace(a.Reason))
 		} else if !seen[a.State] {

@@ -106,6 +106,12 @@ func unattached(dirs []string) error {
 		"  multus list --cni-dir %[2]s\n  multus forget --stale --cni-dir %[2]s", count(len(records), "record"), strings.Join(in, ":"))
 }
 
+// isDir reports whether path leads to a directory.
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 // exists reports whether there may be something at path.
 func exists(path string) bool {
 	_, err := os.Lstat(path)

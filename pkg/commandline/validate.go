@@ -53,7 +53,7 @@ func (p *program) validate(flags *flag.FlagSet) func([]string) error {
 
 func (v *validation) run(args []string) error {
 	for _, arg := range args {
-		if info, err := os.Stat(arg); arg != "-" && err == nil && info.IsDir() {
+		if arg != "-" && isDir(arg) {
 			if err := v.directory(arg); err != nil {
 				return err
 			}
