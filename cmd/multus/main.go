@@ -68,9 +68,10 @@ func serve() int {
 
 // survivor returns a file like stdout or stderr to which a write fails with
 // EPIPE when nobody reads it: a runtime that has gone away must not kill an
-// ADD between two delegates. The os package raises SIGPIPE after a write to the
-// descriptors 1 and 2, and to no other. (To catch the signal instead would cost
-// a thread, and to ignore it would go for plugins too.)
+// ADD between two delegates. The os package raises SIGPIPE when a write to
+// descriptor 1 or 2 fails with EPIPE, and for no other descriptor. (Catching
+// the signal instead would cost a thread; if multus ignored it, so would
+// plugins.)
 func survivor(f *os.File) *os.File {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil { // closed: then no write can succeed

@@ -176,8 +176,8 @@ func (p *program) say(format string, args ...any) error {
 	return p.write(printable(fmt.Sprintf(format+"\n", args...)))
 }
 
-// printable replaces control characters but line feeds by spaces, for a terminal:
-// names of files and what a conf holds may have any character.
+// printable replaces control characters, except line feeds, with spaces, for a
+// terminal: names of files and what a conf holds may have any character.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' {

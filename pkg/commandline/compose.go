@@ -26,16 +26,16 @@ import (
 // composition is a conf of multus in the making.
 type composition struct {
 	*program
-	name    string   // of its network, "" for one made of the primary's
+	name    string   // of its network, "" for a name made from the primary's
 	ifnames []string // of the secondaries, in their order; "" and what is missing mean netN
 	path    []string // where plugins are
 }
 
 // compose writes a conf of multus whose delegates are existing confs.
 //
-// Their text is copied as it is, and so are name and version of the primary:
-// IPAM plugins keep addresses by network name, so that pods from before and pods
-// of multus have one pool.
+// Their text is copied as it is, the primary's name and version included: IPAM
+// plugins keep addresses by network name, and with the same name the pods
+// attached before and those attached by multus share one pool.
 func (p *program) compose(flags *flag.FlagSet) func([]string) error {
 	c := &composition{program: p}
 	flags.StringVar(&c.name, "name", "", "")

@@ -69,7 +69,7 @@ func (p *program) forget(flags *flag.FlagSet) func([]string) error {
 
 func (f *forgetting) run(ctx context.Context) error {
 	path := f.pluginPath(f.pluginDirs)
-	if !slices.ContainsFunc(path, isDir) { // nothing would be released, and the record be gone
+	if !slices.ContainsFunc(path, isDir) { // the record would be removed and nothing released
 		return fmt.Errorf("plugins are looked for in %s, and there is no such directory: say with --cni-path where they are", strings.Join(path, ", "))
 	}
 	dirs, err := f.dirs()

@@ -27,10 +27,10 @@ const (
 // installation is what to install, and where.
 type installation struct {
 	*program
-	source string // of the conf
-	self   []byte // this binary
-	binary string // where the runtime calls it
-	conf   string // where the runtime reads it
+	source   string // of the conf
+	selfText []byte // of this binary
+	binary   string // where the runtime calls it
+	conf     string // where the runtime reads it
 
 	named   bool // the runtime chooses confs by network name, not by file name
 	drained bool // no pod needs the networks that it has had so far
@@ -62,7 +62,7 @@ func (p *program) install(flags *flag.FlagSet) func([]string) error {
 		i.source, i.binary = args[0], filepath.Join(*binDir, "multus")
 		i.conf = filepath.Join(*confDir, filepath.Base(i.source))
 		var err error
-		if i.self, err = os.ReadFile(p.self); err != nil {
+		if i.selfText, err = os.ReadFile(p.self); err != nil {
 			return fmt.Errorf("read this binary: %w", err)
 		}
 		if !i.wait {
@@ -103,10 +103,10 @@ func (i *installation) run() error {
 
 func (i *installation) putBinary() error {
 	version := ": " + i.release
-	if stampOf(i.binary, i.self, binaryMode) == replaced && exists(i.binary) {
+	if stampOf(i.binary, i.selfText, binaryMode) == replaced && exists(i.binary) {
 		version += " in place of " + versionOf(i.binary)
 	}
-	stamp, err := i.put(i.binary, i.self, binaryMode, version)
+	stamp, err := i.put(i.binary, i.selfText, binaryMode, version)
 	i.known.binary = stamp
 	return err
 }

@@ -44,7 +44,7 @@ func outcome(f multus.Forgotten) string {
 		case d.Err == nil:
 			fmt.Fprintf(&text, "  deleted %s\n", what)
 			continue
-		case d.Released:
+		case d.AddressesReleased:
 			fmt.Fprintf(&text, "  released the addresses of %s through its IPAM plugin: %s\n", what, cmp.Or(addresses, "unknown which"))
 			addresses = ""
 		}

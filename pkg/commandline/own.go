@@ -37,7 +37,7 @@ func readRegular(path string) ([]byte, error) {
 	return io.ReadAll(file)
 }
 
-// own reads a file as netconf.Own does its text.
+// own reads a file and returns what netconf.Own says of its text.
 func own(file string) (cniDirs []string, ours bool, err error) {
 	text, err := readRegular(file)
 	if err != nil {

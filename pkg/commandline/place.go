@@ -22,8 +22,9 @@ import (
 )
 
 // replace replaces a file, so that whoever reads or executes it meanwhile gets
-// either the old one or the new one whole. The stamp is replaced if somebody
-// else has written the file right after that.
+// either the old one or the new one whole. It returns the file's stamp, a text
+// that differs after each change to the file, or the constant replaced if
+// somebody else has written the file right after that.
 func replace(path string, text []byte, mode os.FileMode) (stamp string, err error) {
 	sweep(path)
 	// Runtimes do not read this name, whatever path ends in. The process id would
@@ -39,8 +40,8 @@ func replace(path string, text []byte, mode os.FileMode) (stamp string, err erro
 const replaced = "replaced"
 
 // stampOf returns the stamp of a file if it is a regular one with this content
-// and mode, and otherwise replaced. The stamp is older than what is read: a
-// change in between shows in the next one.
+// and mode, and otherwise the constant replaced. The stamp is taken before the
+// content is read: a change in between shows in the next stamp.
 func stampOf(path string, text []byte, mode os.FileMode) string {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode() != mode {

@@ -62,7 +62,7 @@ func (l *listing) printTables(attachments []attachment, width int) error {
 }
 
 // fit returns the table that shows most and is not wider than width, or the
-// shortest one.
+// narrowest one.
 func fit(attachments []attachment, width int) *table {
 	if width == 0 {
 		return newTable(attachments, layout{})
@@ -159,7 +159,8 @@ func (t *table) total() int {
 	return total
 }
 
-// shortenPods makes the column of pods narrower, but not than shortestPod.
+// shortenPods makes the column of pods narrower, but no narrower than
+// shortestPod.
 func (t *table) shortenPods(by int) {
 	to := max(shortestPod, t.width(columnPod)-by)
 	for _, row := range t.rows {
@@ -168,7 +169,7 @@ func (t *table) shortenPods(by int) {
 }
 
 // middle takes the middle out of a string that has more than n characters: the
-// beginning of a pod's name says what it is, and the end which.
+// beginning of a pod's name says what it is, and its end tells replicas apart.
 func middle(s string, n int) string {
 	runes := []rune(s)
 	if len(runes) <= n {

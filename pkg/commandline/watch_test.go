@@ -57,7 +57,7 @@ func newWatcher(h *host) *watcher {
 	h.Helper()
 	w := &watcher{host: h, binary: filepath.Join(h.bin, "multus"), placed: filepath.Join(h.conf, filepath.Base(h.source))}
 	i := &installation{
-		program: h.program(&w.printed), source: h.source, self: []byte(h.read(h.multus)), binary: w.binary, conf: w.placed,
+		program: h.program(&w.printed), source: h.source, selfText: []byte(h.read(h.multus)), binary: w.binary, conf: w.placed,
 		wait: true, interval: 10 * time.Millisecond,
 	}
 	if err := i.run(); err != nil {
@@ -152,7 +152,7 @@ func TestInstallWaitReportsAnErrorOnce(t *testing.T) {
 	h := newHost(t)
 	var printed output
 	i := &installation{
-		program: h.program(&printed), source: h.source, self: []byte(h.read(h.multus)), binary: filepath.Join(h.bin, "multus"),
+		program: h.program(&printed), source: h.source, selfText: []byte(h.read(h.multus)), binary: filepath.Join(h.bin, "multus"),
 		conf: filepath.Join(h.conf, filepath.Base(h.source)), wait: true,
 	}
 	if err := i.run(); err != nil {

@@ -63,9 +63,10 @@ func (k *Keeper) look(delegate int) error {
 	return nil
 }
 
-// find returns the held route that r is, nil when there is none. One that had
-// been taken out is back then; but where no interface shows whose route it is,
-// it is taken for that of the delegate which ran last.
+// find returns the held route that r is, nil when there is none. A held route
+// that was taken out and is found has come back. Without an interface nothing
+// shows whose route r is: then find does not return one that was taken out, and
+// r counts as a route of the delegate that ran last.
 func (k *Keeper) find(r *route) *held {
 	i := slices.IndexFunc(k.held, func(h held) bool { return h.key() == r.key() && (!h.out || h.hasLink()) })
 	if i < 0 {

@@ -101,7 +101,7 @@ func (r *route) setAttrs(attrs []syscall.NetlinkRouteAttr) (err error) {
 			if r.hops, err = parseHops(a.Value); err != nil {
 				return err
 			}
-		case unix.RTA_CACHEINFO: // the lifetime that it reports is set otherwise
+		case unix.RTA_CACHEINFO: // reports the lifetime, which a new route gets as RTA_EXPIRES
 			if r.header.Family == unix.AF_INET6 && len(a.Value) >= cacheExpiresAt+4 {
 				if ticks := int32(nl.NativeEndian().Uint32(a.Value[cacheExpiresAt:])); ticks > 0 {
 					r.attrs = append(r.attrs, newAttr(unix.RTA_EXPIRES, nl.Uint32Attr(uint32(ticks/clockTicks))))

@@ -89,9 +89,9 @@ func isUnreachable(err error) bool {
 	return errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EINVAL)
 }
 
-// remove removes a route. It returns what the kernel says it has removed: of a
-// merged IPv6 next hop, only that has the protocol, the source and the metrics.
-// A route that is gone already is no error.
+// remove removes a route. It returns the route that the kernel says it has
+// removed: for a merged IPv6 next hop, only this reply has the protocol, the
+// source and the metrics. A route that is gone already is no error.
 func (t table) remove(r route) (route, error) {
 	replies, err := t.nl.Request(unix.RTM_DELROUTE, unix.NLM_F_ACK|unix.NLM_F_ECHO, r.removal())
 	if err != nil && !errors.Is(err, unix.ESRCH) {

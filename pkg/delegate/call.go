@@ -18,9 +18,9 @@ import (
 )
 
 // call runs one verb of one plugin. It returns what the plugin wrote on stdout
-// and the CNI version that it was run at: another than the configured one when
-// the plugin refused that and the delegate does not spell it out. If that
-// attempt fails too, the first error is returned.
+// and the CNI version that it was run at. If the plugin refuses the version and
+// the delegate has only inherited that, call runs it once more at another one.
+// If the second attempt fails too, the first error is returned.
 func (r *Runner) call(ctx context.Context, d netconf.Delegate, i int, verb string, in netconf.Inputs) (stdout []byte, cniVersion string, err error) {
 	p := d.Plugins[i]
 	stdout, err = r.attempt(ctx, d, i, verb, in)
@@ -97,8 +97,8 @@ func refusesVersion(err error) bool {
 // "" when there is none, and when all of them support the refused one: then
 // the plugin has failed for another reason.
 //
-// Where the plugin itself supports the refused version, one below it refused,
-// and the version only ever goes down.
+// Where the plugin itself supports the refused version, it was a plugin below
+// it that refused, and the version only ever goes down.
 func (r *Runner) commonVersion(ctx context.Context, p netconf.Plugin) string {
 	own := r.supported(ctx, p.Type)
 	common := slices.Clone(own)

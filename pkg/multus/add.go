@@ -96,8 +96,9 @@ func (a *attachment) staleRecord() (*record.Record, error) {
 	return r, nil
 }
 
-// refuseTaken returns an error when the name of one of the interfaces is taken in
-// the pod. The error names the attachment that has it, if multus made that.
+// refuseTaken returns an error when the name of one of the interfaces is taken
+// in the pod. If it belongs to another attachment of multus, the error names
+// that.
 func (a *attachment) refuseTaken(delegates []netconf.Delegate, p *pod) error {
 	var names []string
 	for _, d := range delegates {
@@ -175,7 +176,7 @@ func stopped(ctx context.Context) error {
 	return nil
 }
 
-// ready returns an error when no more delegates must be started.
+// ready returns an error when no further delegate may be started.
 func ready(ctx context.Context, p *pod) error {
 	if err := stopped(ctx); err != nil {
 		return err
@@ -185,7 +186,7 @@ func ready(ctx context.Context, p *pod) error {
 	}
 	err := p.netns.Identity.Check(p.path)
 	if err == nil {
-		err = netns.ErrReplaced // for a moment
+		err = netns.ErrReplaced // it was, for a moment: when current looked
 	}
 	return cnierror.New(types.ErrInvalidNetNS, "CNI_NETNS=%s: %w", p.path, err)
 }

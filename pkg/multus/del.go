@@ -34,7 +34,7 @@ func (c *call) del(ctx context.Context) error {
 	defer a.release()
 	switch {
 	case errors.Is(err, lock.ErrInherited):
-		return nil // the ADD was refused, and the record is that of the multus that has called
+		return nil // the ADD was refused, and the record belongs to the multus that called this one
 	case err != nil:
 		return ioError(err)
 	}
@@ -44,7 +44,7 @@ func (c *call) del(ctx context.Context) error {
 		defer p.close()
 		return a.undo(ctx, r, p)
 	}
-	if err := a.quarantine(err); err != nil {
+	if err := a.fallBackToConf(err); err != nil {
 		return err
 	}
 	p := c.openPodToDelete(c.args.Netns, nil)
@@ -81,10 +81,10 @@ func (c *call) lockToDelete(ctx context.Context, key record.Key, env delegate.En
 	return a, nil
 }
 
-// quarantine returns nil when a DEL must use the conf, since the record could not
-// be loaded for this reason; a damaged record is quarantined. It returns the
+// fallBackToConf returns nil when a DEL must use the conf, since the record could
+// not be loaded for this reason; a damaged record is quarantined. It returns the
 // reason when the DEL must fail.
-func (a *attachment) quarantine(reason error) error {
+func (a *attachment) fallBackToConf(reason error) error {
 	var damaged *record.DamagedError
 	switch {
 	case errors.As(reason, &damaged):
@@ -96,7 +96,7 @@ func (a *attachment) quarantine(reason error) error {
 	return reason
 }
 
-// target is one delegate to DEL.
+// target is one delegate to DEL or, if it comes from a record, to CHECK.
 type target struct {
 	delegate netconf.Delegate
 	inputs   netconf.Inputs // PrevResult is that of its ADD, nil when that is not known

@@ -47,10 +47,11 @@ type ForgottenDelegate struct {
 	Types     []string // of its plugins
 	IfName    string
 	Addresses []string // from its result, if the record has one
-	// Err is the error of its DEL, nil when that succeeded. Otherwise Released
-	// reports whether its IPAM plugin has released the addresses all the same.
-	Err      error
-	Released bool
+	// Err is the error of its DEL, nil when that succeeded. Otherwise
+	// AddressesReleased reports whether its IPAM plugin has released the
+	// addresses all the same.
+	Err               error
+	AddressesReleased bool
 }
 
 // Forget DELs what a record lists, and then removes the record even if a DEL has
@@ -160,7 +161,7 @@ func (a *attachment) forgetOne(ctx context.Context, t target, p *pod) ForgottenD
 		return d
 	}
 	err := a.undoer.With("CNI_NETNS="+p.current()).ReleaseAddresses(ctx, t.delegate, t.inputs)
-	if d.Released = err == nil; err != nil && !errors.Is(err, delegate.ErrNoIPAM) {
+	if d.AddressesReleased = err == nil; err != nil && !errors.Is(err, delegate.ErrNoIPAM) {
 		d.Err = errors.Join(d.Err, err)
 	}
 	return d

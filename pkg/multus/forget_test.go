@@ -43,7 +43,7 @@ func TestForget(t *testing.T) {
 	}
 	for i, want := range []string{"2 [p] eth0 failed: false, released: false", "1 [b] net1 failed: true, released: false", "0 [a] net0 failed: true, released: true"} {
 		d := f.Delegates[i]
-		if got := fmt.Sprintf("%d %v %s failed: %t, released: %t", d.Index, d.Types, d.IfName, d.Err != nil, d.Released); got != want {
+		if got := fmt.Sprintf("%d %v %s failed: %t, released: %t", d.Index, d.Types, d.IfName, d.Err != nil, d.AddressesReleased); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}

@@ -22,8 +22,9 @@ import (
 // gc deletes the attachments of this network that the runtime does not list as
 // valid, and then runs the GC of the delegates.
 //
-// A conf without cni.dev/valid-attachments, such as cnitool gc sends, means that
-// no attachment is valid: libcni and the reference plugins take it so too.
+// A conf with neither cni.dev/valid-attachments nor cni.dev/attachments, such
+// as cnitool gc sends, means that no attachment is valid: libcni and the
+// reference plugins take it so too.
 func (c *call) gc(ctx context.Context) error {
 	if c.confErr != nil {
 		return c.confErr
@@ -48,8 +49,9 @@ func (c *call) gc(ctx context.Context) error {
 		}
 	}
 	if found.unreadable != nil {
-		// What it has in use is not known, and a delegate takes everything that
-		// it is not told. Even a name that another network spells out is shared.
+		// What such a record has in use is not known, and a delegate's GC
+		// removes whatever is not listed as valid. No delegate is exempt: a
+		// delegate of the unreadable record may have the same network name.
 		return cnierror.Join(collectErr, cnierror.Prefix(cnierror.Join(found.unreadable...),
 			"no delegate was told to collect, since not all records can be read"))
 	}
@@ -112,8 +114,8 @@ func (c *call) examine(store record.Store, delegates []netconf.Delegate) (findin
 // collectAll deletes attachments side by side, as many as there are
 // processors. The errors are joined in the order of the attachments.
 //
-// Each has a goroutine of its own. A thread that cannot leave a pod's network
-// namespace is locked to it, and ends with it: see netns.
+// Each has a goroutine of its own, since a thread that cannot leave a pod's
+// network namespace stays locked to its goroutine and ends with it: see netns.
 func (c *call) collectAll(ctx context.Context, garbage []record.Key) error {
 	errs := make([]error, len(garbage))
 	slots := make(chan struct{}, runtime.NumCPU())
@@ -154,7 +156,7 @@ func (c *call) collect(ctx context.Context, key record.Key) (err error) {
 		defer p.close()
 		return a.undo(ctx, r, p)
 	}
-	if err := a.quarantine(err); err != nil {
+	if err := a.fallBackToConf(err); err != nil {
 		return err
 	}
 	return a.undoConf(ctx, &pod{})

@@ -12,9 +12,9 @@ import (
 	"multus-cni/pkg/record"
 )
 
-// fromLegacy makes a record from the one that another Multus has left of a
-// container. That does not name the network, which the conf does, nor the network
-// namespace, which the runtime does.
+// fromLegacy makes a record from the one that another Multus left for a
+// container. A legacy record names neither the network, which the conf does,
+// nor the network namespace, which the runtime does.
 func fromLegacy(old *record.Legacy, conf *netconf.Conf, key record.Key) (*record.Record, error) {
 	text, err := legacyConf(old, conf)
 	if err != nil {
@@ -37,8 +37,8 @@ func fromLegacy(old *record.Legacy, conf *netconf.Conf, key record.Key) (*record
 // saved.
 func isLegacy(r *record.Record) bool { return r.NetnsID == "" }
 
-// legacyConf writes the conf of multus with which the delegates get the
-// interfaces that they have.
+// legacyConf builds a multus conf under which the delegates get the interface
+// names that they have in the legacy record.
 func legacyConf(old *record.Legacy, conf *netconf.Conf) ([]byte, error) {
 	var delegates [][]byte
 	for _, d := range old.Delegates {

@@ -55,8 +55,8 @@ func fromRecord(r record.Delegate) (netconf.Delegate, error) {
 }
 
 // load reads the attachment's record or, when there is none, the one that the
-// multus of 2017, or the upstream of today, left of the container. It returns
-// record.ErrNotExist when there is neither.
+// Multus of 2017 or today's Kubernetes Multus left for the container. It
+// returns record.ErrNotExist when there is neither.
 func (a *attachment) load() (*record.Record, error) {
 	r, err := a.store.Load(a.key)
 	if errors.Is(err, record.ErrNotExist) {

@@ -167,7 +167,8 @@ func (r *reader) object(object rawjson.Object, key string) rawjson.Object {
 	return inner
 }
 
-// optional returns a member that may be left out. One that is null is.
+// optional returns a member that may be left out, nil when it is. A member that
+// is null counts as left out.
 func optional(object rawjson.Object, key string) *rawjson.Member {
 	if m := object.Get(key); m != nil && !isNull(m) {
 		return m
@@ -186,8 +187,8 @@ func isBoolean(value json.RawMessage) bool {
 	return string(value) == "true" || string(value) == "false"
 }
 
-// kindOf names a JSON value in an error text: scalars as they are, as far as
-// they are short, and what holds others by its kind.
+// kindOf names a JSON value in an error text: a scalar as it is, cut if it is
+// long, and an object or a list by its kind.
 func kindOf(value json.RawMessage) string {
 	value = bytes.TrimSpace(value)
 	switch {

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxDumps is how often a dump is tried that changes interrupt.
+// maxDumps is how often a dump is tried if changes interrupt it.
 const maxDumps = 10
 
 // Request sends one rtnetlink(7) message and returns the bodies of the messages

@@ -55,8 +55,8 @@ func Open(path string, allowOwn bool) (*Netns, error) {
 	return n, nil
 }
 
-// open opens the network namespace at path. A file that is none counts as no
-// namespace.
+// open opens the network namespace at path. It returns ErrNotExist also for a
+// file that is not a network namespace.
 func open(path string) (ns.NetNS, error) {
 	if _, err := inodeAt(path); err != nil { // ns.GetNS hides that a parent is no directory
 		return nil, err

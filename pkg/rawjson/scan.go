@@ -33,8 +33,8 @@ func Repair(text []byte) (repaired []byte, mistakes []*SyntaxError, err error) {
 	return s.text, s.mistakes, err
 }
 
-// scanner goes once through a document. Its methods begin at the offset at and
-// end after what they are named for.
+// scanner goes once through a document. Its methods begin at the offset s.at
+// and leave it behind what they are named for.
 type scanner struct {
 	text     []byte
 	at       int

@@ -25,7 +25,8 @@ import (
 // answerTime is how long a plugin may take to say its VERSION.
 const answerTime = 5 * time.Second
 
-// maxSaid is how much, in bytes, of what a failing plugin says is quoted.
+// maxSaid is how many bytes of a failing plugin's output are quoted, from its
+// end.
 const maxSaid = 1 << 10
 
 // Versions returns the versions of the CNI spec that a plugin supports, found by

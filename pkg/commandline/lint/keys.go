@@ -32,8 +32,8 @@ func pluginKeys() []string {
 	return strings.Fields("name type cniVersion capabilities runtimeConfig prevResult args masterplugin ifname plugins")
 }
 
-// upstreamAdvice returns what to do with a key of Kubernetes Multus, "" for a
-// key that is none.
+// upstreamAdvice returns what to do with a key of Kubernetes Multus, "" for any
+// other key.
 func upstreamAdvice(key string) string {
 	for _, upstream := range []struct{ keys, advice string }{
 		{
@@ -60,8 +60,8 @@ func upstreamAdvice(key string) string {
 	return ""
 }
 
-// keys warns of keys that nobody reads: of all beside multus's own where only
-// multus reads, and of misspelt ones where a plugin reads too.
+// keys warns of keys that nobody reads: of every unknown key in an object that
+// only multus reads, and of misspelt keys in one that a plugin reads too.
 func (l *linter) keys(conf *netconf.Conf, units []*unit) {
 	l.unknown(l.upstream(conf.Members), -1, confKeys(), "is an unknown key: multus ignores it; what is for a plugin belongs in its delegate")
 	for i, d := range conf.Delegates {

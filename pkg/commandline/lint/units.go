@@ -18,7 +18,7 @@ type unit struct {
 	network   string // the delegate's
 	kind      string // its type
 	field     string // the path of the type in the delegate, such as "ipam.type"
-	pos       int    // of the type, or of the plugin that names none
+	pos       int    // of the type, 0 when there is none
 	object    rawjson.Object
 	parent    *unit  // the plugin that starts it, nil for multus
 	version   string // of the CNI spec that it will be called with

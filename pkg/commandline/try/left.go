@@ -29,11 +29,11 @@ import (
 const (
 	// maxLease is more than any lease of a plugin has, in bytes.
 	maxLease = 4 << 10
-	// maxListing is how long one command may take that lists rules.
+	// maxListing is how long a command that lists rules may take.
 	maxListing = 10 * time.Second
 )
 
-// snapshot is which links there are.
+// snapshot holds the names of the links in the pod and on the node.
 type snapshot struct{ pod, node []string }
 
 func (t *trial) snapshot() (s snapshot, err error) {
@@ -150,7 +150,7 @@ func (t *trial) findRules(ctx context.Context, command []string) {
 // send another one, and this container never was anybody's.
 func (t *trial) forget(ctx context.Context) error {
 	var errs []error
-	for _, conf := range t.multus {
+	for _, conf := range t.confs {
 		entries, err := record.Store{Dir: conf.CNIDir}.Entries()
 		errs = append(errs, err)
 		for _, e := range entries {
@@ -160,7 +160,7 @@ func (t *trial) forget(ctx context.Context) error {
 			m := &multus.Multus{Env: t.env, Stderr: t.state.stderr}
 			done := m.Forget(ctx, conf.CNIDir, e, nil)
 			for _, d := range done.Delegates {
-				if d.Err != nil && !d.Released {
+				if d.Err != nil && !d.AddressesReleased {
 					t.left("perhaps the addresses of %s: %s", d.IfName, cmp.Or(strings.Join(d.Addresses, ", "), "unknown which"))
 				}
 			}

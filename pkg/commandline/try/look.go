@@ -24,7 +24,7 @@ import (
 // what is in the namespace.
 func (t *trial) look() {
 	took := t.durations()
-	for _, conf := range t.multus {
+	for _, conf := range t.confs {
 		r, err := record.Store{Dir: conf.CNIDir}.Load(record.Key{Network: conf.Name, ContainerID: t.id, IfName: ifname})
 		if err != nil {
 			t.problem("read the record: %v", err)

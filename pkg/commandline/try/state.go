@@ -169,7 +169,8 @@ func (s *state) undo(ctx context.Context) error {
 	return nil
 }
 
-// undoWithin reports whether the trial was removed in that time.
+// undoWithin undoes the trial and prints what went wrong. It reports whether it
+// had the time to finish; if not, the trial is left in place.
 func (s *state) undoWithin(ctx context.Context, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -46,8 +46,10 @@ type Options struct {
 	Stderr       io.Writer // gets what plugins write there
 }
 
-// Run tries a conf. When ctx is cancelled, it goes on with the DEL at once. An
-// error says that nothing was tried; what was found wrong is in the report.
+// Run tries a conf. When ctx is cancelled, it goes on with the DEL at once. If
+// nothing was tried, the report is nil and the error says why. Otherwise what
+// was found wrong is in the report, and an error says what the try itself could
+// not do, such as removing its network namespace.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	list, err := netconf.ReadFile(o.Conf, ifname)
 	if err != nil {
@@ -95,7 +97,7 @@ type trial struct {
 	netns  string // a path
 	state  *state
 	list   netconf.Delegate // of the plugins of the conf
-	multus []*netconf.Conf  // those of them that are multus
+	confs  []*netconf.Conf  // of those of them that are multus
 	env    delegate.Env
 	runner *delegate.Runner
 	result json.RawMessage // of the whole list
@@ -112,7 +114,7 @@ func (t *trial) setList(list netconf.Delegate) {
 		}
 		p.Config = p.Config.Set("logFile", rawjson.Quote(t.state.log())).Set("logLevel", rawjson.Quote("info"))
 		if conf, _ := netconf.Parse(list.Request(i, netconf.Inputs{})); conf != nil {
-			t.multus = append(t.multus, conf)
+			t.confs = append(t.confs, conf)
 		}
 	}
 	t.list, t.report.Network = list, list.Name
