@@ -27,7 +27,7 @@ _multus() {
                 compose) words='--name --ifname --cni-path' ;;
                 try) words='--cni-path --no-gateway --keep --remove --json' ;;
                 list) words='--cni-dir --conf-dir --pod --network --state --output --wide --json --metrics' ;;
-                forget) words='--ifname --cni-dir --conf --cni-path --dry-run --stale' ;;
+                forget) words='--ifname --cni-dir --conf-dir --conf --cni-path --dry-run --stale' ;;
                 install) words='--bin-dir --conf-dir --named --drained --dry-run --wait' ;;
                 ready) words='--bin-dir --conf-dir' ;;
                 uninstall) words='--bin-dir --conf-dir --cni-dir' ;;

@@ -39,9 +39,10 @@ type remembered struct {
 
 // forget removes the records of a container that no DEL removes.
 func (p *program) forget(flags *flag.FlagSet) func([]string) error {
-	f := &forgetting{listing: listing{program: p, confDir: defaultConfDir}}
+	f := &forgetting{listing: listing{program: p}}
 	flags.StringVar(&f.ifname, "ifname", "", "")
 	flags.StringVar(&f.cniDir, "cni-dir", "", "")
+	flags.StringVar(&f.confDir, "conf-dir", defaultConfDir, "")
 	flags.StringVar(&f.confFile, "conf", "", "")
 	flags.StringVar(&f.pluginDirs, "cni-path", "", "")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "")

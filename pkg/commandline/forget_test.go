@@ -177,6 +177,19 @@ func TestForgetNeedsThePlugins(t *testing.T) {
 	f.wantLeft("demo:c1:eth0.json")
 }
 
+// The directory of the records is that of a conf in --conf-dir, as for list.
+func TestForgetFindsTheRecordsOfAConf(t *testing.T) {
+	f := newForgetter(t)
+	f.broken("c1", rebooted)
+	dir := confDir(t, map[string]string{"10-multus.conf": strings.Replace(goodConf, `"name"`, `"cniDir": "`+f.dir+`", "name"`, 1)})
+	var out bytes.Buffer
+	p := &program{defaultCNIDir: "/nonexistent", env: func(string) string { return f.plugins }, stdout: &out, stderr: &out}
+	code := p.main([]string{"forget", "c1", "--dry-run", "--conf-dir", dir})
+	if !strings.Contains(out.String(), "would remove the record") || code != exitOK {
+		t.Errorf("got\n%s(%d)", &out, code)
+	}
+}
+
 func TestForgetReportsALockThatStays(t *testing.T) {
 	f := newForgetter(t)
 	lock := filepath.Join(f.dir, "demo:c1:eth0.json.lock")

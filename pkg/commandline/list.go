@@ -141,10 +141,13 @@ func splitDirs(list string) []string {
 
 // forgetCommand returns the command that looks for records where list has.
 func (l *listing) forgetCommand() string {
-	if l.cniDir == "" {
-		return "multus forget"
+	switch {
+	case l.cniDir != "":
+		return "multus forget --cni-dir " + l.cniDir
+	case l.confDir != defaultConfDir:
+		return "multus forget --conf-dir " + l.confDir
 	}
-	return "multus forget --cni-dir " + l.cniDir
+	return "multus forget"
 }
 
 // selects reports whether an attachment matches --state, --pod and --network.

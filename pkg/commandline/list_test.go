@@ -112,7 +112,7 @@ func (n *node) list(columns int, args ...string) (output string) {
 	if code := p.main(append([]string{"list", "--conf-dir", n.confs}, args...)); code != exitOK || stderr.Len() > 0 {
 		n.Errorf("list %q: got %q, %d", args, stderr.String(), code)
 	}
-	return strings.ReplaceAll(stdout.String(), n.dir, "CNI_DIR")
+	return strings.NewReplacer(n.dir, "CNI_DIR", n.confs, "CONF_DIR").Replace(stdout.String())
 }
 
 func TestListOfPods(t *testing.T) {
