@@ -19,12 +19,7 @@ import (
 // "multus try" has promised.
 func TestReadmeInstall(t *testing.T) {
 	inNode(t, func(t *testing.T, n *node) {
-		text, err := os.ReadFile("../../README.md")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, section, _ := strings.Cut(string(text), "\n## Install on a node\n")
-		section, _, _ = strings.Cut(section, "\n## ")
+		section := installSection(t)
 		blocks := fences(section)
 		if len(blocks) != 3 {
 			t.Fatalf("%d fenced blocks in the section, want storage.conf, and what try and list print", len(blocks))
@@ -45,6 +40,18 @@ func TestReadmeInstall(t *testing.T) {
 		n.must(t, "ADD", p, output(t, "cat", "/etc/cni/net.d/00-multus.conf"))
 		wantLines(t, n.shell(t, commands[4][1]), blocks[2])
 	})
+}
+
+// installSection returns the section of the README about one node.
+func installSection(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Install on a node\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	return section
 }
 
 // fences returns the texts of the fenced blocks of a page, less their indent.
@@ -139,4 +146,51 @@ func sameEachTime(text string) string {
 		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
 	}
 	return text
+}
+
+// TestManPageExamples runs the examples of multus(8) in their order: on a node
+// with flannel, and then for a pod.
+func TestManPageExamples(t *testing.T) {
+	inNode(t, func(t *testing.T, n *node) {
+		page, err := os.ReadFile("../../doc/multus.8")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.prepareInstall(t, fences(installSection(t))[0])
+		t.Setenv("PATH", filepath.Join(testDir, "bin")+":"+os.Getenv("PATH"))
+
+		_, examples, _ := strings.Cut(manText(string(page)), "\n.Sh EXAMPLES\n")
+		blocks := regexp.MustCompile(`(?ms)^\.Bd .*?\n(.*?)\n\.Ed$|^\.Dl (.*?)$`).FindAllStringSubmatch(examples, -1)
+		if len(blocks) != 4 {
+			t.Fatalf("%d examples, want 4: %q", len(blocks), blocks)
+		}
+		command := func(i int) string { return blocks[i][1] + blocks[i][2] }
+		if got := n.shell(t, command(0)); !strings.Contains(got, "installed /etc/cni/net.d/00-multus.conf") {
+			t.Errorf("got %q", got)
+		}
+		p := n.pod(t, "web-0")
+		n.multus, n.path = "/opt/cni/bin/multus", "/opt/cni/bin"
+		n.must(t, "ADD", p, output(t, "cat", "/etc/cni/net.d/00-multus.conf"))
+		if got := n.shell(t, command(1)); !strings.Contains(got, "192.168.1.201/24") {
+			t.Errorf("%s: got %q", command(1), got)
+		}
+		_, metrics, _ := strings.Cut(manText(string(page)), "\nmultus list --metrics")
+		metrics, _, _ = strings.Cut(metrics, "\n.Ed")
+		n.shell(t, "multus list --metrics"+metrics)
+		if got := output(t, "cat", filepath.Join(testDir, "multus.prom")); !strings.Contains(got, `state="attached"} 1`) {
+			t.Errorf("metrics: got %q", got)
+		}
+		if got := n.shell(t, command(2)); !strings.Contains(got, "no record in /var/lib/cni/multus is stale") {
+			t.Errorf("%s: got %q", command(2), got)
+		}
+		n.shell(t, strings.Replace(command(3), "CNI_CONTAINERID=ID", "CNI_CONTAINERID="+p.id, 1))
+		if got := n.shell(t, command(1)); !strings.Contains(got, "nothing is attached") {
+			t.Errorf("after the DEL: got %q", got)
+		}
+	})
+}
+
+// manText replaces the escapes of mdoc(7) in a text.
+func manText(page string) string {
+	return strings.NewReplacer(`\-`, "-", `\e`, `\`).Replace(page)
 }
