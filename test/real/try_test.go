@@ -6,6 +6,7 @@ package real
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -199,51 +200,63 @@ func TestTryStopped(t *testing.T) {
 func TestTryThatHangs(t *testing.T) {
 	inNode(t, func(t *testing.T, n *node) {
 		before := n.snapshot(t)
-		asked := filepath.Join(testDir, "asked")
+		rest := filepath.Join(testDir, "rest")
 		n.script(t, "hanging", `
-			[ "$CNI_COMMAND" != DEL ] || until [ -e `+filepath.Join(testDir, "rest")+` ]; do touch `+asked+`; sleep 0.05; done
+			[ "$CNI_COMMAND" != DEL ] || echo hanging >&2
+			[ "$CNI_COMMAND" != DEL ] || until [ -e `+rest+` ]; do sleep 0.05; done
 			exec "$PLUGINS/ptp"`)
-		hanging := conf("1.0.0", primary(`{"type": "hanging", `+hostLocal(1)+`}`))
-		interrupt := func(cmd *exec.Cmd) {
+		interrupt := func(p *printing, after string) {
 			t.Helper()
-			if err := os.Remove(asked); err != nil && !os.IsNotExist(err) {
-				t.Fatal(err)
-			}
-			waitFor(t, "the DEL to hang", func() bool { _, err := os.Stat(asked); return err == nil })
-			if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+			p.waitFor(t, after)
+			if err := p.cmd.Process.Signal(unix.SIGINT); err != nil {
 				t.Fatal(err)
 			}
 		}
-		first, printed := n.try(t, hanging, "--no-gateway"), filepath.Join(testDir, "printed")
-		stderr, err := os.Create(printed)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = stderr.Close() }()
-		first.Stderr = stderr
-		if err := first.Start(); err != nil {
-			t.Fatal(err)
-		}
-		interrupt(first)
-		waitFor(t, "the first signal to arrive", func() bool {
-			text, err := os.ReadFile(printed)
-			return err == nil && strings.Contains(string(text), "interrupted: detaching")
-		})
-		interrupt(first)
-		if err := first.Wait(); err == nil || err.Error() != "signal: interrupt" {
+		first := startPrinting(t, n.try(t, conf("1.0.0", primary(`{"type": "hanging", `+hostLocal(1)+`}`)), "--no-gateway"))
+		interrupt(first, "hanging\n")
+		interrupt(first, "interrupted: detaching")
+		if err := first.cmd.Wait(); err == nil || err.Error() != "signal: interrupt" {
 			t.Errorf("%v after the second signal, want its end", err)
 		}
-		second := n.start(t, n.try(t, threeNetworks("1.0.0")))
-		interrupt(second.cmd)
-		if err := second.cmd.Wait(); err == nil || !strings.Contains(second.stderr.String(), "nothing was tried: interrupted") {
-			t.Errorf("%v, stderr %q, want that it was interrupted", err, &second.stderr)
+		second := startPrinting(t, n.try(t, threeNetworks("1.0.0")))
+		interrupt(second, "a try that was killed")
+		err := second.cmd.Wait()
+		if second.waitFor(t, "nothing was tried: interrupted"); err == nil {
+			t.Error("the second one succeeded")
 		}
-		if err := os.WriteFile(filepath.Join(testDir, "rest"), nil, 0o644); err != nil {
+		if err := os.WriteFile(rest, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if found := n.mustTry(t, n.try(t, threeNetworks("1.0.0"), "--no-gateway"), 0); len(found.Removed) != 1 {
 			t.Errorf("removed %q, want the first", found.Removed)
 		}
 		n.nothingTried(t, before)
+	})
+}
+
+// printing is a command whose stderr can be read while it runs.
+type printing struct {
+	cmd  *exec.Cmd
+	path string // of a file with its stderr
+}
+
+func startPrinting(t *testing.T, cmd *exec.Cmd) *printing {
+	t.Helper()
+	stderr, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = stderr
+	if err := errors.Join(cmd.Start(), stderr.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return &printing{cmd, stderr.Name()}
+}
+
+func (p *printing) waitFor(t *testing.T, text string) {
+	t.Helper()
+	waitFor(t, text, func() bool {
+		printed, err := os.ReadFile(p.path)
+		return err == nil && strings.Contains(string(printed), text)
 	})
 }
