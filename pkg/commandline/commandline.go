@@ -16,8 +16,8 @@ import (
 	"io"
 	"os"
 	"strings"
-	"unicode"
 
+	"multus-cni/pkg/cnierror"
 	"multus-cni/pkg/netconf"
 )
 
@@ -179,12 +179,11 @@ func (p *program) say(format string, args ...any) error {
 // printable replaces control characters, except line feeds, with spaces, for a
 // terminal: names of files and what a conf holds may have any character.
 func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' {
-			return ' '
-		}
-		return r
-	}, text)
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = cnierror.OneLine(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (p *program) write(text string) error {

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"multus-cni/pkg/cnierror"
+	"multus-cni/pkg/commandline/lint"
 	"multus-cni/pkg/delegate"
 	"multus-cni/pkg/multus"
 	"multus-cni/pkg/netconf"
@@ -69,9 +70,8 @@ func (p *program) forget(flags *flag.FlagSet) func([]string) error {
 }
 
 func (f *forgetting) run(ctx context.Context) error {
-	path := f.pluginPath(f.pluginDirs)
-	if !slices.ContainsFunc(path, isDir) { // the record would be removed and nothing released
-		return fmt.Errorf("plugins are looked for in %s, and there is no such directory: say with --cni-path where they are", strings.Join(path, ", "))
+	if err := lint.CheckPath(f.pluginPath(f.pluginDirs)); err != nil { // the record would be removed and nothing released
+		return err
 	}
 	dirs, err := f.dirs()
 	if err != nil {

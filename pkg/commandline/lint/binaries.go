@@ -43,9 +43,8 @@ func Versions(kind string, path []string) ([]string, error) {
 // binaries checks that every plugin can be found and run, and supports the
 // version of the CNI spec with which it will be called.
 func (l *linter) binaries(units []*unit) {
-	if !l.anyDirectory() {
-		l.fault(0, "", "plugins are looked for in %s, and there is no such directory: say with --cni-path where they are",
-			strings.Join(l.path, ", "))
+	if err := CheckPath(l.path); err != nil {
+		l.fault(0, "", "%v", err)
 		return
 	}
 	for _, u := range units {
@@ -58,11 +57,16 @@ func (l *linter) binaries(units []*unit) {
 	}
 }
 
-func (l *linter) anyDirectory() bool {
-	return slices.ContainsFunc(l.path, func(dir string) bool {
+// CheckPath returns an error when none of the directories exists in which plugins
+// are looked for.
+func CheckPath(path []string) error {
+	if slices.ContainsFunc(path, func(dir string) bool {
 		info, err := os.Stat(dir)
 		return err == nil && info.IsDir()
-	})
+	}) {
+		return nil
+	}
+	return fmt.Errorf("plugins are looked for in %s, and there is no such directory: say with --cni-path where they are", strings.Join(path, ", "))
 }
 
 // find looks for the binary of one plugin and asks it which versions it supports.

@@ -169,10 +169,10 @@ func (s *state) undo(ctx context.Context) error {
 	return nil
 }
 
-// undoWithin undoes the trial and prints what went wrong. It reports whether it
-// had the time to finish; if not, the trial is left in place.
-func (s *state) undoWithin(ctx context.Context, limit time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// undoInTime undoes the trial and prints what went wrong. It reports whether
+// leftoverTime was enough; if not, the trial is left in place.
+func (s *state) undoInTime(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, leftoverTime)
 	defer cancel()
 	err := s.undo(ctx)
 	if err != nil {
@@ -201,7 +201,7 @@ func removeLeftovers(ctx context.Context, stderr io.Writer) (removed []string, e
 			continue
 		}
 		_, _ = fmt.Fprintf(stderr, "multus: removing %s, a try that was killed\n", id)
-		if s.undoWithin(ctx, leftoverTime) {
+		if s.undoInTime(ctx) {
 			removed = append(removed, id)
 		}
 		if ctx.Err() != nil {

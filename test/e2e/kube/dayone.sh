@@ -163,7 +163,7 @@ red() {
     drop meanwhile
     cp /run/good.conf "$cluster/00-multus.conf"
     apply
-    proved 'kubectl rollout status turns red, the pod says why and pods come and go as before: a placeholder left, a conf that validate refuses, a master that the node lacks, a network with another name; rollout undo'
+    proved 'kubectl rollout status turns red, the pod says why and pods come and go as before: for the conf as it is in base, one that validate refuses, a master that the node lacks, a network with another name; rollout undo'
 }
 
 # page_command WORD prints the command of doc/kubernetes/README.md with WORD.
